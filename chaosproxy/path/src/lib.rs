@@ -1,0 +1,2 @@
+//! To be written.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -1,1 +1,7 @@
-//! To be written.
+//! Drives a container-image replicator through a scenario of real transfers and faults, gathers the evidence and
+//! judges it. A library with a thin binary: [`run`] is one run from plan to verdict, everything else its parts.
+
+pub mod control;
+pub mod plan;
+pub mod process;
+pub mod scenario;

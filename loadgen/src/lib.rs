@@ -2,6 +2,9 @@
 //! judges it. A library with a thin binary: [`run`] is one run from plan to verdict, everything else its parts.
 
 pub mod control;
+pub mod evidence;
 pub mod plan;
 pub mod process;
+pub mod result;
 pub mod scenario;
+pub mod verdict;

@@ -222,6 +222,10 @@ impl LayerSpec {
     pub const fn id(&self) -> LayerId {
         self.id
     }
+
+    pub(crate) const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! that `.ci/programs` lists fails instead.
 
 pub mod binary;
+pub mod measure;
 pub mod memory;
 pub mod program;
 pub mod server;
+pub mod transfer;

@@ -66,6 +66,16 @@ impl Source {
         Self::preamble(self.encoding).len() as u64 + self.stream.layout(self.encoding).start(index)
     }
 
+    /// The byte at which the entry begins that holds byte `offset`.
+    pub(crate) fn entry_start(&self, offset: u64) -> u64 {
+        offset - self.place(offset).1
+    }
+
+    /// Bytes before the tail: those that are the stream's.
+    pub(crate) fn leading(&self) -> u64 {
+        self.tail.map_or(u64::MAX, |(tail, _)| self.start(tail))
+    }
+
     /// The `len` bytes from `offset` on, which must exist.
     pub(crate) fn read(&self, offset: u64, len: u64) -> Read {
         let (step, skip) = self.place(offset);

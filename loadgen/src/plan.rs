@@ -3,6 +3,8 @@
 
 use mockreg_proto::digest::Digest;
 use mockreg_proto::seed::{self, Seed};
+use mockreg_proto::units::ByteCount;
+use mockreg_synth::catalogue::{Catalogue, LayerEntry, Layers, Repository, Tags};
 use serde::Serialize;
 
 use crate::scenario::{Corpus, Scenario};
@@ -40,6 +42,24 @@ impl Plan {
             (0..corpus.images).map(|index| operation(corpus, &root, index)).collect();
         let plan_hash = hash(scenario, seed, &operations);
         Self { plan_hash, seed, operations }
+    }
+
+    /// The catalogue that makes a mockreg hold the plan's images.
+    pub fn catalogue(&self) -> Catalogue {
+        let entry = |operation: &Operation| Repository {
+            name: operation.repository.clone(),
+            tags: Tags::Listed(vec![operation.tag.clone()]),
+            layers: Layers::Listed(
+                operation.layers.iter().map(|size| LayerEntry::Size(ByteCount(*size))).collect(),
+            ),
+            shared_layers: Some(0),
+            ..Repository::default()
+        };
+        Catalogue {
+            seed: self.seed,
+            repositories: self.operations.iter().map(entry).collect(),
+            ..Catalogue::default()
+        }
     }
 
     /// Compressed layer bytes of all operations.

@@ -457,6 +457,11 @@ impl Metric {
             Self::ConnectionReuse => "connection_reuse",
         }
     }
+
+    /// Whether a generator at its own limit would spoil the figure.
+    pub const fn depends_on_speed(self) -> bool {
+        matches!(self, Self::ThroughputMbS | Self::P99Ms)
+    }
 }
 
 impl Bound {

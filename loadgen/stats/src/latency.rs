@@ -57,6 +57,17 @@ impl Latency {
         self.histogram.len()
     }
 
+    /// Number of samples of at most `bound`, for cumulative buckets.
+    pub fn count_within(&self, bound: Duration) -> u64 {
+        let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        self.histogram.count_between(0, micros.min(HIGHEST_US))
+    }
+
+    /// Sum of all samples in seconds, within a thousandth.
+    pub fn sum_seconds(&self) -> f64 {
+        self.histogram.mean() * self.count() as f64 / 1e6
+    }
+
     /// The percentiles in milliseconds.
     pub fn summary(&self) -> LatencySummary {
         let millis = |quantile: f64| self.histogram.value_at_quantile(quantile) as f64 / 1e3;
@@ -100,6 +111,16 @@ mod tests {
             assert!((got - wanted).abs() <= wanted / 1000.0 + 1e-9, "{got} is not {wanted}");
         }
         assert_eq!(s.count, 1000);
+    }
+
+    /// 1..=1000 ms: 100 samples within 100 ms, 500.5 s in all.
+    #[test]
+    fn buckets_and_sum_are_within_a_thousandth() {
+        let mut latency = Latency::new();
+        (1..=1000).for_each(|ms| latency.record(Duration::from_millis(ms)));
+        assert!((99..=101).contains(&latency.count_within(Duration::from_millis(100))));
+        assert_eq!(latency.count_within(Duration::from_secs(1 << 40)), 1000);
+        assert!((latency.sum_seconds() - 500.5).abs() < 0.6, "{}", latency.sum_seconds());
     }
 
     #[test]

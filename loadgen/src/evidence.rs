@@ -2,3 +2,6 @@
 //! what the replicator says of itself.
 
 pub mod journal;
+mod read_back;
+pub mod replica;
+pub mod sample;

@@ -8,13 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mockreg_proto::seed::fires;
 
-use crate::draw::{Decision, Identity, Parameters};
+use crate::draw::Identity;
 use crate::item::{End, ITEM_COST, Item, Nanos, Payload, Strike};
 use crate::machine::{Machine, Step};
-use crate::toxic::{Attributes, CutAction, Toxic};
-use crate::toxics::cut;
+use crate::toxic::{Attributes, Toxic};
 
 /// What the driver is to do with its sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,13 +83,11 @@ impl Chain {
         }
     }
 
-    /// Adds a toxic at the end. Says what was decided about this connection, where something was: a cut, or any
-    /// toxic that does not affect every connection.
-    pub fn attach(&mut self, toxic: &Toxic, now: Nanos) -> Option<Decision> {
-        let active = self.is_hit(toxic);
+    /// Adds a toxic at the end.
+    pub fn attach(&mut self, toxic: &Toxic, now: Nanos) {
+        let active = toxic.hits(&self.identity);
         let machine = if active { toxic.machine(&self.identity, now) } else { None };
         self.slots.push(Slot { toxic: toxic.clone(), machine, wake: None, ended: false });
-        self.decision(toxic)
     }
 
     /// Removes the toxic of that name; what it holds goes on at once, in order.
@@ -104,9 +100,9 @@ impl Chain {
 
     /// Gives a toxic, found by its name, other attributes or another toxicity. The connection's draw stays, so
     /// whether it is affected changes only as the toxicity moves over it.
-    pub fn update(&mut self, toxic: &Toxic, now: Nanos) -> Option<Decision> {
-        let index = self.position(toxic.name())?;
-        let (was, is) = (self.is_hit(&self.slots[index].toxic), self.is_hit(toxic));
+    pub fn update(&mut self, toxic: &Toxic, now: Nanos) {
+        let Some(index) = self.position(toxic.name()) else { return };
+        let (was, is) = (self.slots[index].toxic.hits(&self.identity), toxic.hits(&self.identity));
         let same_machine = shape(toxic.attributes()) == shape(self.slots[index].toxic.attributes());
         if was && (!is || !same_machine) {
             self.release(index, false, now);
@@ -117,7 +113,6 @@ impl Chain {
             Some(machine) if was && is && same_machine => machine.update(toxic.attributes(), now),
             machine => *machine = if is { toxic.machine(&self.identity, now) } else { None },
         }
-        self.decision(toxic)
     }
 
     /// Names of the toxics, in order.
@@ -271,25 +266,6 @@ impl Chain {
     fn position(&self, name: &str) -> Option<usize> {
         self.slots.iter().position(|slot| &**slot.toxic.name() == name)
     }
-
-    fn is_hit(&self, toxic: &Toxic) -> bool {
-        fires(self.identity.draw(toxic.name(), "toxicity"), f64::from(toxic.toxicity()))
-    }
-
-    fn decision(&self, toxic: &Toxic) -> Option<Decision> {
-        let (draw, action, parameters) = match toxic.attributes() {
-            Attributes::Cut { mean_bytes, action } => {
-                let draw = cut::draw(&self.identity, toxic.name());
-                (draw, action.name(), Parameters::After(cut::after(draw, *mean_bytes)))
-            }
-            _ if toxic.toxicity() >= 1.0 => return None,
-            other => {
-                let draw = self.identity.draw(toxic.name(), "toxicity");
-                (draw, other.kind(), Parameters::Toxicity(toxic.toxicity()))
-            }
-        };
-        Some(Decision { rule: Arc::clone(toxic.name()), draw, fires: self.is_hit(toxic), action, parameters })
-    }
 }
 
 impl Slot {
@@ -305,17 +281,6 @@ impl Slot {
     fn offer(&mut self, item: Item, now: Nanos) {
         if let Some(machine) = self.machine.as_mut().filter(|_| !self.ended) {
             machine.offer(item, now);
-        }
-    }
-}
-
-impl CutAction {
-    /// Its name in the API and the ledger.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reset => "reset",
-            Self::Stall => "stall",
-            Self::Close => "close",
         }
     }
 }

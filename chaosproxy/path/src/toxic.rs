@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use mockreg_proto::seed::fires;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::machine::Machine;
 use crate::pacer::Pacer;
 use crate::toxics::{bandwidth, cut, latency, limit_data, reset_peer, slicer, slow_close, timeout};
-use crate::{Identity, Nanos};
+use crate::{Decision, Identity, Nanos, Parameters};
 
 /// Direction of a byte stream: `upstream` is from the client to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +32,17 @@ pub enum CutAction {
     Stall,
     /// Both sockets are closed (FIN).
     Close,
+}
+
+impl CutAction {
+    /// Its name in the API and the ledger.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Stall => "stall",
+            Self::Close => "close",
+        }
+    }
 }
 
 /// Kind and attributes of a toxic. Numbers are kept as they were given, also where they mean nothing (a negative
@@ -222,6 +234,27 @@ impl Toxic {
     /// Kind and attributes.
     pub const fn attributes(&self) -> &Attributes {
         &self.attributes
+    }
+
+    /// Whether it affects a connection: decided once, as long as its toxicity stays.
+    pub fn hits(&self, identity: &Identity) -> bool {
+        fires(identity.draw(&self.name, "toxicity"), f64::from(self.toxicity))
+    }
+
+    /// What is decided about a connection, where something is: by a cut, and by any toxic that does not affect
+    /// every connection.
+    pub fn decide(&self, identity: &Identity) -> Option<Decision> {
+        let (draw, action, parameters) = match &self.attributes {
+            Attributes::Cut { mean_bytes, action } => {
+                let draw = cut::draw(identity, &self.name);
+                (draw, action.name(), Parameters::After(cut::after(draw, *mean_bytes)))
+            }
+            _ if self.toxicity >= 1.0 => return None,
+            other => {
+                (identity.draw(&self.name, "toxicity"), other.kind(), Parameters::Toxicity(self.toxicity))
+            }
+        };
+        Some(Decision { rule: Arc::clone(&self.name), draw, fires: self.hits(identity), action, parameters })
     }
 
     /// The machine for one connection; `None` where bytes just pass.

@@ -20,11 +20,15 @@ pub(crate) fn chain(toxics: &[Toxic]) -> Chain {
 }
 
 pub(crate) fn seeded(seed: u64, ordinal: u64, toxics: &[Toxic]) -> Chain {
-    let mut chain = Chain::new(Identity::new(Seed::root(seed), "source", ordinal), 128 * MIB);
+    let mut chain = Chain::new(identity(seed, ordinal), 128 * MIB);
     for toxic in toxics {
         chain.attach(toxic, 0);
     }
     chain
+}
+
+pub(crate) fn identity(seed: u64, ordinal: u64) -> Identity {
+    Identity::new(Seed::root(seed), "source", ordinal)
 }
 
 /// What came out, when, and how it ended.

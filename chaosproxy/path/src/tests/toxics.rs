@@ -214,8 +214,8 @@ fn cut_strikes_exactly_at_its_byte() {
         .flat_map(|a| (1..40).map(move |i| (a, i)))
     {
         let cut = toxic("cut", Attributes::Cut { mean_bytes: 20_000, action });
-        let mut chain = seeded(3, ordinal, &[]);
-        let decision = chain.attach(&cut, 0).unwrap();
+        let mut chain = seeded(3, ordinal, std::slice::from_ref(&cut));
+        let decision = cut.decide(&identity(3, ordinal)).unwrap();
         let Parameters::After(after) = decision.parameters else { panic!("{decision:?}") };
         assert_eq!(after, exponential(decision.draw, 20_000));
         let outcome = run(&mut chain, 50_000, 1460, FOREVER);
@@ -306,7 +306,7 @@ fn attributes_that_make_no_sense_are_refused() {
 fn decisions_follow_the_seed() {
     let decide = |seed| {
         let cut = toxic("cut", Attributes::Cut { mean_bytes: 4_000_000_000, action: CutAction::Reset });
-        (1..100).map(|i| seeded(seed, i, &[]).attach(&cut, 0).unwrap()).collect::<Vec<_>>()
+        (1..100).map(|i| cut.decide(&identity(seed, i)).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(decide(1), decide(1));
     assert!(decide(1).iter().zip(&decide(2)).all(|(a, b)| a.draw != b.draw && a.parameters != b.parameters));

@@ -85,7 +85,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Distance from the checkpoint at `offset` to the next.
 fn spacing(offset: u64) -> u64 {
-    let octave = 1u64.checked_shl(offset.max(1).ilog2()).unwrap_or_default();
+    let octave = 1 << offset.max(1).ilog2();
     (octave / PER_OCTAVE).max(SPACING)
 }
 
@@ -192,23 +192,25 @@ impl Tables {
         known
     }
 
-    /// Hashes what no checkpoint covers.
+    /// Hashes what no checkpoint covers, blob and tar beside each other.
     fn find(&self, spec: LayerSpec) -> Known {
-        self.grow_for(&[spec]);
         let layer = Layer::new(spec);
         let tar_size = layer.tar_size();
-        let tar = self.hash(&layer.source(Encoding::Tar), tar_size);
+        let tar = || self.hash(&layer.source(Encoding::Tar), tar_size);
+        let (tar, blob) = match spec.encoding() {
+            Encoding::Tar => (tar(), None),
+            Encoding::Gzip => thread::scope(|scope| {
+                let blob =
+                    scope.spawn(|| self.prefix(&layer.source(Encoding::Gzip), layer.size() - gzip::TRAILER));
+                (tar(), Some(blob.join().expect("hashing does not panic")))
+            }),
+        };
         let crc = tar.crc();
         let diff_id = tar.sha256.finalize();
-        let digest = match spec.encoding() {
-            Encoding::Tar => diff_id,
-            Encoding::Gzip => {
-                let trailer = trailer(crc, tar_size);
-                let mut blob = self.prefix(&layer.source(Encoding::Gzip), layer.size() - gzip::TRAILER);
-                blob.update(&trailer);
-                blob.finalize()
-            }
-        };
+        let digest = blob.map_or(diff_id, |mut blob| {
+            blob.update(&trailer(crc, tar_size));
+            blob.finalize()
+        });
         Known { digests: LayerDigests { digest, diff_id, tar_size }, crc }
     }
 

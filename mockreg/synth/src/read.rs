@@ -41,7 +41,7 @@ pub struct Read {
 const PIECE: u64 = 1 << 20;
 
 /// Pieces below this cost more to hand on than to copy: sockets were slower with pieces under 1 KiB, and copying
-/// up to this much of an entry is a fourteenth of its bytes on average.
+/// up to this much of an entry is a thirteenth of its bytes on average.
 const SMALL: usize = 4 << 10;
 
 /// Bytes made in one go. Larger pieces leave the cache before they are used.

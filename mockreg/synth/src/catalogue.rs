@@ -181,8 +181,8 @@ pub enum CatalogueReason {
     /// Too many layers for one image.
     #[error("an image has at most {MAX_LAYERS} layers, not {0}")]
     TooManyLayers(usize),
-    /// More images than a catalogue may hold.
-    #[error("a catalogue holds at most {MAX_IMAGES} images")]
+    /// More than a catalogue may hold, together with the entries before.
+    #[error("the images of a catalogue have at most {MAX_PLANNED} layers in all")]
     TooManyImages,
     /// More shared layers than there are layers.
     #[error("{shared} layers cannot be shared where there are {layers}")]
@@ -200,8 +200,9 @@ pub enum CatalogueReason {
 /// Layers of one image: overlay file systems mount no more, so no client can use them.
 pub const MAX_LAYERS: usize = 127;
 
-/// Images of one catalogue. An image is planned in about a kilobyte, so this bounds a plan to about 100 MB.
-pub const MAX_IMAGES: usize = 100_000;
+/// Layers of all images of one catalogue, those of several images counted in each. A layer is planned in 40 bytes
+/// and an image of one layer in about 200, so this bounds a plan to about 100 MB.
+pub const MAX_PLANNED: usize = 500_000;
 
 fn default_seed() -> u64 {
     1
@@ -234,10 +235,12 @@ impl Catalogue {
     pub fn images(&self) -> Result<Vec<ImageSpec>, CatalogueError> {
         let mut images = Vec::new();
         let mut taken = BTreeSet::new();
+        let mut room = MAX_PLANNED;
         for (entry, repository) in self.repositories.iter().enumerate() {
             let failed =
                 |(key, reason)| CatalogueError { entry, repository: repository.name.clone(), key, reason };
-            let planned = self.entry_images(repository, MAX_IMAGES - images.len()).map_err(failed)?;
+            let planned = self.entry_images(repository, room).map_err(failed)?;
+            room -= planned.iter().map(|image| image.layers.len()).sum::<usize>();
             for (index, image) in planned.iter().enumerate() {
                 if !taken.insert((image.repository.clone(), image.tag.clone())) {
                     let reason = CatalogueReason::RepeatedTag(image.tag.clone());
@@ -251,8 +254,8 @@ impl Catalogue {
 
     fn entry_images(&self, entry: &Repository, room: usize) -> Result<Vec<ImageSpec>, Failure> {
         check_name(&entry.name)?;
-        let tags = entry.tags.names(room)?;
         let sizes = entry.layers.sizes()?;
+        let tags = entry.tags.names(room / sizes.len())?;
         let shared = entry.shared(sizes.len())?;
         let media_types = entry.media_types.unwrap_or(self.defaults.media_types);
         tags.into_iter()

@@ -11,6 +11,7 @@ use std::thread;
 
 use mockreg_proto::digest::Digest;
 
+use crate::gzip;
 use crate::layer::Layer;
 use crate::read::Source;
 use crate::sha256::{Hasher, State};
@@ -84,7 +85,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Distance from the checkpoint at `offset` to the next.
 fn spacing(offset: u64) -> u64 {
-    let octave = 1u64.checked_shl(offset.max(1).ilog2()).unwrap_or_default();
+    let octave = 1 << offset.max(1).ilog2();
     (octave / PER_OCTAVE).max(SPACING)
 }
 
@@ -160,15 +161,18 @@ impl Tables {
         trailer(known.crc, known.digests.tar_size)
     }
 
-    /// SHA-256 of the first `len` bytes of a layer's blob or tar.
-    pub(crate) fn prefix(&self, layer: &Layer, encoding: Encoding, len: u64) -> Hasher {
-        let chain = self.chain(layer.stream(), encoding);
-        let from = chain.grow(len.min(layer.leading(encoding)));
-        let mut hashes = chain.hashes_at(from);
-        layer
-            .read_as(encoding, offset_of(from), len - offset_of(from))
-            .for_each(|piece| hashes.update(&piece));
-        hashes.sha256
+    /// SHA-256 of the first `len` bytes of a stream or layer.
+    pub(crate) fn prefix(&self, source: &Source, len: u64) -> Hasher {
+        self.hash(source, len).sha256
+    }
+
+    fn hash(&self, source: &Source, len: u64) -> Hashes {
+        let chain = self.chain(source.stream, source.encoding);
+        let point = chain.grow(len.min(source.leading()));
+        let from = offset_of(point);
+        let mut hashes = chain.hashes_at(point);
+        source.read(from, len - from).for_each(|piece| hashes.update(&piece));
+        hashes
     }
 
     fn chain(&self, stream: Stream, encoding: Encoding) -> &Chain {
@@ -188,26 +192,25 @@ impl Tables {
         known
     }
 
-    /// Hashes what no checkpoint covers.
+    /// Hashes what no checkpoint covers, blob and tar beside each other.
     fn find(&self, spec: LayerSpec) -> Known {
-        self.grow_for(&[spec]);
         let layer = Layer::new(spec);
         let tar_size = layer.tar_size();
-        let chain = self.chain(layer.stream(), Encoding::Tar);
-        let from = chain.grow(layer.leading(Encoding::Tar));
-        let mut tar = chain.hashes_at(from);
-        layer.read_tar(offset_of(from), tar_size).for_each(|piece| tar.update(&piece));
+        let tar = || self.hash(&layer.source(Encoding::Tar), tar_size);
+        let (tar, blob) = match spec.encoding() {
+            Encoding::Tar => (tar(), None),
+            Encoding::Gzip => thread::scope(|scope| {
+                let blob =
+                    scope.spawn(|| self.prefix(&layer.source(Encoding::Gzip), layer.size() - gzip::TRAILER));
+                (tar(), Some(blob.join().expect("hashing does not panic")))
+            }),
+        };
         let crc = tar.crc();
         let diff_id = tar.sha256.finalize();
-        let digest = match spec.encoding() {
-            Encoding::Tar => diff_id,
-            Encoding::Gzip => {
-                let trailer = trailer(crc, tar_size);
-                let mut blob = self.prefix(&layer, Encoding::Gzip, layer.size() - trailer.len() as u64);
-                blob.update(&trailer);
-                blob.finalize()
-            }
-        };
+        let digest = blob.map_or(diff_id, |mut blob| {
+            blob.update(&trailer(crc, tar_size));
+            blob.finalize()
+        });
         Known { digests: LayerDigests { digest, diff_id, tar_size }, crc }
     }
 
@@ -334,6 +337,22 @@ mod tests {
             at = next;
         }
         assert!(at > 176 << 30, "as far as the tar of the largest layer");
+    }
+
+    #[test]
+    fn a_chain_gives_the_hash_of_the_stream() {
+        let tables = Tables::new();
+        let stream = Stream::numbered(3).unwrap();
+        for encoding in [Encoding::Tar, Encoding::Gzip] {
+            let source = Source::endless(stream, encoding);
+            for len in [0, 1, 10, SPACING - 1, SPACING, 3 * SPACING + 77, 2 * SPACING] {
+                let mut whole = Hasher::new();
+                source.read(0, len).for_each(|piece| whole.update(&piece));
+                let prefix = tables.prefix(&source, len);
+                assert_eq!(prefix.length(), len);
+                assert_eq!(prefix.finalize(), whole.finalize(), "{encoding:?} {len}");
+            }
+        }
     }
 
     /// Many threads ask for layers of the same streams at once; each gets what it would have got alone.

@@ -85,10 +85,10 @@ impl Layer {
 
     /// Bytes that the layer has in common with its stream: all before the tail.
     pub(crate) fn leading(&self, encoding: Encoding) -> u64 {
-        Source::endless(self.stream, encoding).start(self.entries)
+        self.source(encoding).leading()
     }
 
-    fn source(&self, encoding: Encoding) -> Source {
+    pub(crate) fn source(&self, encoding: Encoding) -> Source {
         Source { stream: self.stream, encoding, tail: Some((self.entries, self.tail)) }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod catalogue;
 mod checkpoint;
+mod comparison;
 mod entry;
 mod gzip;
 pub mod image;
@@ -21,6 +22,7 @@ mod stream;
 mod tar;
 
 pub use self::checkpoint::{LayerDigests, Tables};
+pub use self::comparison::{Arrival, Comparison, Verdict};
 pub use self::layer::Layer;
 pub use self::read::Read;
 pub use self::sha256::Hasher;

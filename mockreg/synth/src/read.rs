@@ -41,7 +41,7 @@ pub struct Read {
 const PIECE: u64 = 1 << 20;
 
 /// Pieces below this cost more to hand on than to copy: sockets were slower with pieces under 1 KiB, and copying
-/// up to this much of an entry is a fourteenth of its bytes on average.
+/// up to this much of an entry is a thirteenth of its bytes on average.
 const SMALL: usize = 4 << 10;
 
 /// Bytes made in one go. Larger pieces leave the cache before they are used.
@@ -64,6 +64,16 @@ impl Source {
     /// The byte at which entry `index` of the stream begins.
     pub(crate) fn start(&self, index: u64) -> u64 {
         Self::preamble(self.encoding).len() as u64 + self.stream.layout(self.encoding).start(index)
+    }
+
+    /// The byte at which the entry begins that holds byte `offset`.
+    pub(crate) fn entry_start(&self, offset: u64) -> u64 {
+        offset - self.place(offset).1
+    }
+
+    /// Bytes before the tail: those that are the stream's.
+    pub(crate) fn leading(&self) -> u64 {
+        self.tail.map_or(u64::MAX, |(tail, _)| self.start(tail))
     }
 
     /// The `len` bytes from `offset` on, which must exist.

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use crate::entry::{Entry, Header, Segment};
 use crate::pool::Image;
 use crate::spec::{Content, LayerSpec};
+use crate::stream::Stream;
 
 /// A tar consists of blocks of this many bytes.
 pub(crate) const BLOCK: u64 = 512;
@@ -85,3 +86,25 @@ pub(crate) fn record(spec: &LayerSpec) -> String {
 
 /// What a record begins with: the version of the format is a part of it.
 const RECORD: &str = "layer-v1-";
+
+/// What the name in a header says of a layer's place: its stream, and for a tail the form, the identity and the
+/// size of its layer, as written there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    /// Some entry of a stream.
+    InStream(Stream),
+    /// The tail of a layer.
+    Tail { stream: Stream, form: &'a str, id: &'a str, size: &'a str },
+}
+
+/// Reads the name in a header; `None` if no layer has such a name. Proves nothing about the bytes.
+pub(crate) fn name(header: &[u8]) -> Option<Name<'_>> {
+    let end = header.iter().take(100).position(|byte| *byte == 0)?;
+    let text = std::str::from_utf8(&header[..end]).ok()?;
+    let (stream, rest) = text.strip_prefix('s')?.split_once('/')?;
+    let stream = Stream::numbered(stream.parse().ok()?)?;
+    let Some(record) = rest.strip_prefix(RECORD) else { return Some(Name::InStream(stream)) };
+    let mut parts = record.split('-');
+    let tail = Name::Tail { stream, form: parts.next()?, id: parts.next()?, size: parts.next()? };
+    parts.next().is_none().then_some(tail)
+}

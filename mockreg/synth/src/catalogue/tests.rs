@@ -142,7 +142,10 @@ fn impossible_images_name_repository_and_key() {
         ("name: a, tags: [x, -y], layers: [1MB]", "key `tags[1]`: `-y` is not a tag"),
         ("name: a, tags: [x, x], layers: [1MB]", "key `tags[1]`: tag `x` stands twice"),
         ("name: a, tags: {prefix: v, count: 0}, layers: [1MB]", "key `tags.count`: there must be at least"),
-        ("name: a, tags: {prefix: v, count: 100001}, layers: [1MB]", "key `tags.count`: a catalogue holds"),
+        (
+            "name: a, tags: {prefix: v, count: 250001}, layers: [1MB, 1MB]",
+            "key `tags.count`: the images of a catalogue have at most",
+        ),
         ("name: a, tags: [x], layers: []", "key `layers`: there must be at least one"),
         (&format!("name: a, tags: [x], layers: [{many}]"), "key `layers`: an image has at most 127 layers"),
         ("name: a, tags: [x], layers: {count: 4000000000, size: 1MB}", "key `layers.count`: an image has"),

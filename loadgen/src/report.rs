@@ -196,7 +196,7 @@ fn remarks(result: &RunResult) -> Rows {
 }
 
 fn row(name: &str, value: &str) -> String {
-    format!("  {name:<22} {value}\n")
+    format!("  {name:<26} {value}\n")
 }
 
 /// Decimal, three digits: `2.55 GB`.

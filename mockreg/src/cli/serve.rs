@@ -21,7 +21,7 @@ Names: every repository under `synth/` is an image made on demand: synth/5gib (o
 (eight layers), synth/300mib-tar (not compressed), synth/64mib-x4-c1 (incompressible). Any tag will do.
 
 The first line on standard output is JSON and says where the server listens:
-  {\"event\":\"ready\",\"service\":\"mockreg\",\"version\":\"…\",\"registry\":\"http://127.0.0.1:5000\",\"admin\":\"http://127.0.0.1:5080\"}
+  {\"event\":\"ready\",\"service\":\"mockreg\",…,\"registry\":\"http://127.0.0.1:5000\",\"admin\":…}
 Logs go to standard error; RUST_LOG=debug shows more of them.
 
 Examples:

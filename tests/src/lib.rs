@@ -3,8 +3,10 @@
 //! that `.ci/programs` lists fails instead.
 
 pub mod binary;
+pub mod fake_registry;
 pub mod measure;
 pub mod memory;
 pub mod program;
 pub mod server;
+pub mod stub;
 pub mod transfer;

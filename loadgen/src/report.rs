@@ -19,6 +19,10 @@ pub fn page(result: &RunResult, colour: Colour) -> String {
     let paint = Paint(colour);
     let mut page = String::new();
     page += &heading(result, paint);
+    if result.outcome == Outcome::Error {
+        result.reasons.iter().for_each(|reason| page += &format!("  {reason}\n"));
+        return page;
+    }
     for (title, rows) in [
         ("Moved", moved(result)),
         ("Went wrong on purpose", injected(result)),

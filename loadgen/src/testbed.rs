@@ -55,8 +55,10 @@ pub struct Party {
 /// The proxies of a run on one API.
 struct Proxy {
     api: Control,
-    /// Prefix of the names of this run's proxies.
+    /// Part of the names of this run's proxies.
     run_id: String,
+    /// The scenario has events.
+    has_timeline: bool,
 }
 
 /// Counters of the proxy of one side.
@@ -155,7 +157,11 @@ impl Testbed {
         };
         let api = options.proxy_api.clone().or_else(|| embedded_proxy.as_ref().map(chaosproxy::Server::url));
         let proxy = match api {
-            Some(api) => Some(Proxy { api: Control::try_new(&api)?, run_id: run_id.to_owned() }),
+            Some(api) => Some(Proxy {
+                api: Control::try_new(&api)?,
+                run_id: run_id.to_owned(),
+                has_timeline: !scenario.file.timeline.is_empty(),
+            }),
             None => None,
         };
         let describe = |what: &str, given: &Option<String>| match given {
@@ -223,7 +229,7 @@ impl Testbed {
     /// # Errors
     /// The proxy refused it.
     pub async fn start_timeline(&self) -> Result<(), ControlError> {
-        match &self.proxy {
+        match self.proxy_with_timeline() {
             Some(proxy) => proxy.api.call(Method::POST, "/timeline/start", Bytes::new()).await.map(|_| ()),
             None => Ok(()),
         }
@@ -234,7 +240,7 @@ impl Testbed {
     /// # Errors
     /// The proxy did not answer.
     pub async fn events(&self) -> Result<Vec<EventRecord>, ControlError> {
-        let Some(proxy) = &self.proxy else { return Ok(Vec::new()) };
+        let Some(proxy) = self.proxy_with_timeline() else { return Ok(Vec::new()) };
         let state: TimelineState = proxy.api.read("/timeline").await?;
         let record = |event: &faults::TimelineEvent| {
             let side = Side::BOTH.into_iter().find(|side| proxy.name(*side) == event.proxy)?;
@@ -271,10 +277,14 @@ impl Testbed {
         }
     }
 
+    fn proxy_with_timeline(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|proxy| proxy.has_timeline)
+    }
+
     /// Removes the proxies of a run from a running chaosproxy without knowing whether they were made.
     pub async fn remove_left_overs(options: &TestbedOptions, run_id: &str) {
         let Some(api) = options.proxy_api.as_ref().and_then(|url| Control::try_new(url).ok()) else { return };
-        Proxy { api, run_id: run_id.to_owned() }.remove().await;
+        Proxy { api, run_id: run_id.to_owned(), has_timeline: true }.remove().await;
     }
 
     /// Whether the named registries answer here, past the proxy: the replica is read back that way.
@@ -302,6 +312,9 @@ impl Testbed {
                 let body = serde_json::to_vec(&toxic).expect("a toxic is plain data");
                 proxy.api.call(Method::POST, &path, body).await?;
             }
+        }
+        if !proxy.has_timeline {
+            return Ok(());
         }
         let timeline = faults::timeline(&scenario.file.timeline, |side| proxy.name(side));
         proxy.api.call(Method::PUT, "/timeline", timeline.to_string()).await.map(|_| ())
@@ -331,7 +344,9 @@ impl Proxy {
     }
 
     async fn remove(&self) {
-        let _ = self.api.call(Method::DELETE, "/timeline", Bytes::new()).await;
+        if self.has_timeline {
+            let _ = self.api.call(Method::DELETE, "/timeline", Bytes::new()).await;
+        }
         for side in Side::BOTH {
             let _ =
                 self.api.call(Method::DELETE, &format!("/proxies/{}", self.name(side)), Bytes::new()).await;

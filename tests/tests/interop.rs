@@ -45,7 +45,9 @@ fn digest(registry: &str, image: &str) -> String {
 }
 
 fn copy(from: &str, to: &str) {
-    let plain = ["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"];
+    // Without it skopeo compresses a plain tar on its way, which is another image.
+    let plain =
+        ["copy", "--quiet", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"];
     succeed(&mut skopeo(&[&plain[..], &[from, to]].concat()));
 }
 

@@ -1,2 +1,5 @@
-//! To be written.
-fn main() {}
+//! The program `mockreg`: everything it does is in the library.
+
+fn main() -> std::process::ExitCode {
+    mockreg::cli::main()
+}

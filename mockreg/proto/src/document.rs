@@ -1,8 +1,10 @@
 //! Files that people write (catalogues, scenarios, timelines): YAML or JSON into a struct, and errors that name
 //! file, line, column, what is wrong and the nearest thing that would be right.
 
-use serde::de::DeserializeOwned;
-use serde_saphyr::{Error, Location};
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_saphyr::{Error, Location, Spanned};
 use thiserror::Error;
 
 /// Why a document could not be read: `catalogue.yaml:7:5: unknown key `layer`; did you mean `layers`?`
@@ -34,6 +36,46 @@ pub fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, DocumentEr
             message: explain(error),
         }
     })
+}
+
+/// Line and column, both from 1, of item `index` in the list under the top-level key `list`: for what is wrong
+/// with a document that could be read. `None` where there is no such item.
+pub fn place_of_item(text: &str, list: &str, index: usize) -> Option<(u64, u64)> {
+    let items =
+        serde_saphyr::with_deserializer_from_str(text, |de| PlacesUnder(list).deserialize(de)).ok()?;
+    let at = items.get(index)?.referenced;
+    (at.line() > 0).then(|| (at.line(), at.column()))
+}
+
+/// Reads the items of one list of a mapping for their places alone.
+struct PlacesUnder<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for PlacesUnder<'_> {
+    type Value = Vec<Spanned<IgnoredAny>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for PlacesUnder<'_> {
+    type Value = Vec<Spanned<IgnoredAny>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a mapping with the list `{}`", self.0)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == self.0 {
+                items = map.next_value()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(items)
+    }
 }
 
 /// The one of `known` that is closest to `given`, if any is close enough to be a slip of the finger.
@@ -95,6 +137,16 @@ mod tests {
         let wanted = Example { name: "a".into(), size: crate::units::ByteCount(64 << 20) };
         assert_eq!(read::<Example>("x", "name: a\nsize: 64MiB").as_ref(), Ok(&wanted));
         assert_eq!(read::<Example>("x", r#"{"name":"a","size":67108864}"#).as_ref(), Ok(&wanted));
+    }
+
+    #[test]
+    fn items_of_a_list_are_found() {
+        let yaml = "a: 1\nitems:\n  - x: 1\n\n  - {x: 2}\n";
+        assert_eq!(place_of_item(yaml, "items", 1), Some((5, 5)));
+        assert_eq!(place_of_item(yaml, "items", 2), None);
+        assert_eq!(place_of_item(r#"{"items": ["x", "y"]}"#, "items", 1), Some((1, 17)));
+        assert_eq!(place_of_item("items: [", "items", 0), None);
+        assert_eq!(place_of_item("[1]", "items", 0), None);
     }
 
     #[test]

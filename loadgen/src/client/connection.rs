@@ -1,0 +1,86 @@
+//! One kept-alive connection: made here, driven by a task of its own that ends with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::activity::{Activity, Metered};
+use super::body::Outgoing;
+use super::error::RequestError;
+use super::request::Remote;
+use super::traffic::Traffic;
+
+/// A connection that can take a request. Dropping it closes the socket, whatever is under way on it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) sender: SendRequest<Outgoing>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) remote: Remote,
+    /// Whether it has served a request before.
+    pub(crate) reused: bool,
+}
+
+impl Connection {
+    /// Connects to `remote`. `place` is dropped when the socket is closed, whoever closes it.
+    ///
+    /// # Errors
+    /// No address, no listener, or no answer in time.
+    pub(crate) async fn open<P: Send + 'static>(
+        remote: &Remote,
+        limit: Duration,
+        traffic: &Arc<Traffic>,
+        place: P,
+    ) -> Result<Self, RequestError> {
+        let connecting = timeout(limit.min(CONNECT_LIMIT), TcpStream::connect(remote.endpoint.authority()));
+        let stream = connecting.await.map_err(|_| std::io::ErrorKind::TimedOut.into());
+        let stream = stream.and_then(|stream| stream).map_err(RequestError::connect)?;
+        tune(&stream);
+        traffic.connected(remote.side);
+        let activity = Arc::new(Activity::new());
+        let io = TokioIo::new(Metered::new(stream, activity.clone(), traffic.clone(), remote.side));
+        let (sender, driver) =
+            http1::Builder::new().max_buf_size(BUFFER).handshake::<_, Outgoing>(io).await?;
+        tokio::spawn({
+            let activity = activity.clone();
+            async move {
+                // Errors reach whoever waits for an answer; the driver has nobody else to tell.
+                tokio::select! { _ = driver => {}, () = forgotten(&activity) => {} }
+                drop(place);
+            }
+        });
+        Ok(Self { sender, activity, remote: remote.clone(), reused: false })
+    }
+}
+
+/// Ends when the connection has been in the pool, unused, for [`IDLE_LIMIT`].
+async fn forgotten(activity: &Activity) {
+    loop {
+        let due = if activity.in_use() { Instant::now() } else { activity.last() } + IDLE_LIMIT;
+        sleep_until(due).await;
+        if !activity.in_use() && activity.last() + IDLE_LIMIT <= Instant::now() {
+            return;
+        }
+    }
+}
+
+/// Sets what matters for throughput. A socket that refuses an option works without it.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_send_buffer_size(SEND_BUFFER);
+}
+
+/// A registry that has not accepted by then is as good as down; a lost SYN is repeated after 1, 3 and 7 s.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Below the keep-alive timeouts of common servers (nginx 75 s, haproxy and Go 60 s or more), so that it is mostly
+/// us who close idle connections.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// Largest read, and largest amount queued for one write. It bounds the frames that a copy holds (about six).
+const BUFFER: usize = 256 << 10;
+/// The kernel doubles it for its own bookkeeping. Fixed, because what hides in a send buffer counts as moved for the
+/// idle timeout: autotuning goes to 4 MiB, which a slow link takes many seconds to drain.
+const SEND_BUFFER: usize = 512 << 10;

@@ -1,0 +1,159 @@
+//! One request in the hands of its handler: head, target, body, and the journal entry that follows it.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderName};
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use mockreg_proto::digest::Digest;
+use mockreg_proto::reference::Reference;
+
+use crate::core::Core;
+use crate::exchange::Exchange;
+use crate::problem::{Fault, Problem};
+use crate::query::Query;
+use crate::route::Target;
+
+/// Most body bytes read after a refusal, so that the connection can serve the next request. More than that, and
+/// closing is cheaper.
+const DRAIN_BYTES: u64 = 256 << 10;
+/// Longest wait for those bytes.
+const DRAIN_TIME: Duration = Duration::from_millis(500);
+
+/// A request under way.
+pub(crate) struct Call {
+    pub(crate) core: Arc<Core>,
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) target: Target,
+    pub(crate) query: Query,
+    pub(crate) exchange: Exchange,
+    body: Incoming,
+    /// The client waits for a go-ahead, which reading the body sends.
+    waits: bool,
+}
+
+impl Call {
+    /// Takes a request apart.
+    pub(crate) fn new(
+        core: Arc<Core>,
+        request: http::Request<Incoming>,
+        target: Target,
+        exchange: Exchange,
+    ) -> Self {
+        let (head, body) = request.into_parts();
+        let waits = head.headers.contains_key(EXPECT);
+        let query = Query::parse(head.uri.query());
+        Self { core, method: head.method, headers: head.headers, target, query, exchange, body, waits }
+    }
+
+    /// The repository.
+    pub(crate) fn repository(&self) -> &str {
+        &self.target.repository
+    }
+
+    /// A header as text; `None` where it is absent or not text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The digest in the path.
+    pub(crate) fn digest(&self) -> Result<Digest, Problem> {
+        parse_digest(&self.target.reference)
+    }
+
+    /// The tag or digest in the path.
+    pub(crate) fn reference(&self) -> Result<Reference, Problem> {
+        use mockreg_proto::reference::NameError;
+        self.target.reference.parse().map_err(|error: NameError| {
+            let fault =
+                if matches!(error, NameError::Digest(_)) { Fault::DigestInvalid } else { Fault::TagInvalid };
+            Problem::new(fault, error.to_string())
+        })
+    }
+
+    /// The `digest` parameter.
+    pub(crate) fn digest_parameter(&self) -> Result<Digest, Problem> {
+        let given = self.query.first("digest");
+        parse_digest(
+            given.ok_or_else(|| Problem::new(Fault::DigestInvalid, "the `digest` parameter is missing"))?,
+        )
+    }
+
+    /// The announced length of the body; `None` where it comes in chunks.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        let bare = || self.body.is_end_stream().then_some(0);
+        self.header(&CONTENT_LENGTH).and_then(|length| length.parse().ok()).or_else(bare)
+    }
+
+    /// The next piece of the body; `None` at its end. If the future is dropped, no byte is lost.
+    ///
+    /// # Errors
+    /// The client went away, or sent nothing for too long.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        self.waits = false;
+        let idle = self.core.limits.body_idle;
+        loop {
+            let frame = match tokio::time::timeout(idle, self.body.frame()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(self.broken(&error)),
+                Err(_) => {
+                    self.exchange.broke("error:body_idle");
+                    return Err(Problem::new(
+                        Fault::BodyIdle,
+                        format!("no byte of the body came for {idle:?}"),
+                    ));
+                }
+            };
+            // Trailers mean nothing here.
+            if let Ok(bytes) = frame.into_data() {
+                self.exchange.received(bytes.len() as u64);
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    fn broken(&mut self, error: &hyper::Error) -> Problem {
+        use std::io::{Error as IoError, ErrorKind};
+        let cause = error.source().and_then(|source| source.downcast_ref::<IoError>()).map(IoError::kind);
+        if matches!(cause, Some(ErrorKind::InvalidInput | ErrorKind::InvalidData)) {
+            self.exchange.broke("error:malformed_body");
+            return Problem::new(
+                Fault::BodyBroken,
+                format!("the body is not in chunks as announced: {error}"),
+            );
+        }
+        self.exchange.broke("client_closed");
+        Problem::new(Fault::BodyBroken, "the body ended before what was announced had come")
+    }
+
+    /// Reads a little of a body that nobody wanted, so that the client can read why and go on.
+    pub(crate) async fn drain(&mut self) {
+        if self.waits || self.body.is_end_stream() {
+            return;
+        }
+        let read = async {
+            let mut left = DRAIN_BYTES;
+            while let Some(Ok(frame)) = self.body.frame().await {
+                let count = frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+                self.exchange.received(count);
+                let Some(rest) = left.checked_sub(count) else { return };
+                left = rest;
+            }
+        };
+        // What comes later is dropped with the connection.
+        let _ = tokio::time::timeout(DRAIN_TIME, read).await;
+    }
+}
+
+/// A digest, or the answer to a malformed one.
+pub(crate) fn parse_digest(text: &str) -> Result<Digest, Problem> {
+    text.parse().map_err(|error: mockreg_proto::digest::DigestError| {
+        Problem::new(Fault::DigestInvalid, error.to_string())
+    })
+}

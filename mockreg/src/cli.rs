@@ -1,0 +1,93 @@
+//! The command line: what was typed, and which command that is. What the commands do is in files of their own.
+
+mod describe;
+mod healthcheck;
+mod layer;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code when something could not start or be reached.
+const ENVIRONMENT: u8 = 3;
+/// Exit code of a wrong command line or configuration; clap's own.
+const USAGE: u8 = 2;
+
+/// An OCI registry that makes its layers on the fly: images of any size, none of them stored.
+#[derive(Debug, Parser)]
+#[command(name = "mockreg", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mockreg serve
+      A registry on 127.0.0.1:5000. `skopeo inspect --tls-verify=false docker://127.0.0.1:5000/synth/5gib`
+      reads an image of 5 GiB that takes no room.
+  mockreg serve --name dest --listen 127.0.0.1:5001 --admin 127.0.0.1:5081
+      A second one, to copy to. `curl -s 127.0.0.1:5081/journal` tells what a copy really did.
+  mockreg serve --catalog images.yaml
+      The repositories, tags and layers that a file lists.
+  mockreg layer synth/10mb | tar tzv
+      One layer, without a registry.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a registry until Ctrl-C or SIGTERM
+    Serve(serve::Serve),
+    /// Say what a catalogue holds, with every digest
+    Describe(describe::Describe),
+    /// Write the bytes of one synthetic layer to standard output, or its digests
+    Layer(layer::LayerCommand),
+    /// Ask a running server whether it is well; exits with 0 if it is
+    Healthcheck(healthcheck::Healthcheck),
+}
+
+/// A command that failed, and the exit code that says how.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// The command line or a file is wrong.
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: USAGE, error: error.into() }
+    }
+
+    /// Something could not start or be reached.
+    fn environment(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: ENVIRONMENT, error: error.into() }
+    }
+}
+
+/// Runs the program: reads the command line, does what it says, prints what went wrong.
+pub fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Describe(describe) => describe.run(),
+        Command::Layer(layer) => layer.run(),
+        Command::Healthcheck(check) => check.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            eprintln!("mockreg: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Reads and plans one catalogue file.
+fn read_catalogue(path: &std::path::Path) -> Result<Vec<mockreg_synth::image::ImageSpec>, Failure> {
+    use anyhow::Context as _;
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"));
+    let (_, images) =
+        mockreg_synth::catalogue::read(&name, &text.map_err(Failure::usage)?).map_err(Failure::usage)?;
+    Ok(images)
+}

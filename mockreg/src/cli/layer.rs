@@ -1,0 +1,87 @@
+//! `mockreg layer`
+
+use std::io::{self, BufWriter, Write as _};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use mockreg_proto::content_range::ByteRange;
+use mockreg_synth::name::{self, PREFIX};
+use mockreg_synth::{Layer, Tables};
+use serde::Serialize;
+
+use super::Failure;
+
+/// One layer of an image made from its name.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mockreg layer synth/10mb > layer.tar.gz
+  mockreg layer 1gib-x8 --index 7 --range 0-511 | xxd
+  mockreg layer 5gib --info")]
+pub(super) struct LayerCommand {
+    /// Name of the image, with or without `synth/`: 5gib, 1gib-x8, 300mib-tar, 64mib-c1
+    name: String,
+    /// Which of its layers, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    index: usize,
+    /// Seed of the image
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Only these bytes, first and last, from 0
+    #[arg(long, value_name = "A-B", conflicts_with = "info")]
+    range: Option<ByteRange>,
+    /// Print digests and sizes as JSON instead of the bytes
+    #[arg(long)]
+    info: bool,
+}
+
+#[derive(Serialize)]
+struct Info {
+    repository: String,
+    index: usize,
+    digest: String,
+    diff_id: String,
+    size: u64,
+    tar_size: u64,
+}
+
+impl LayerCommand {
+    /// Writes the layer, or what it is.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let bare = self.name.strip_prefix(PREFIX).unwrap_or(&self.name);
+        let repository = format!("{PREFIX}{bare}");
+        let image =
+            name::parse(&repository, self.seed).with_context(|| format!("no layer is called {repository}"));
+        let layers = image.map_err(Failure::usage)?.layers;
+        let spec = *layers.get(self.index).ok_or_else(|| {
+            Failure::usage(anyhow!("{repository} has layers 0 to {}, not {}", layers.len() - 1, self.index))
+        })?;
+        let layer = Layer::new(spec);
+        if self.info {
+            let digests = Tables::shared().digests(spec);
+            let info = Info {
+                repository,
+                index: self.index,
+                digest: digests.digest.to_string(),
+                diff_id: digests.diff_id.to_string(),
+                size: spec.size(),
+                tar_size: digests.tar_size,
+            };
+            println!("{}", serde_json::to_string_pretty(&info).expect("texts and numbers always serialise"));
+            return Ok(());
+        }
+        let (offset, len) = self.range.map_or((0, spec.size()), |range| (range.first, range.len()));
+        write(&layer, offset, len).map_err(|error| Failure::environment(error.context("standard output")))
+    }
+}
+
+fn write(layer: &Layer, offset: u64, len: u64) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written =
+        layer.read(offset, len).try_for_each(|piece| out.write_all(&piece)).and_then(|()| out.flush());
+    match written {
+        // `mockreg layer 5gib | head -c 100` has what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

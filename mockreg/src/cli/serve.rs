@@ -1,0 +1,190 @@
+//! `mockreg serve`
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use mockreg_proto::ready_line::ReadyLine;
+use mockreg_proto::units::ByteCount;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Failure, read_catalogue};
+use crate::config::{Builder, MEMORY_BUDGET, StartError};
+use crate::server::Registry;
+
+/// Serves images from a catalogue and from their names, and takes pushes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Names: every repository under `synth/` is an image made on demand: synth/5gib (one layer of 5 GiB), synth/1gib-x8
+(eight layers), synth/300mib-tar (not compressed), synth/64mib-x4-c1 (incompressible). Any tag will do.
+
+The first line on standard output is JSON and says where the server listens:
+  {\"event\":\"ready\",\"service\":\"mockreg\",…,\"registry\":\"http://127.0.0.1:5000\",\"admin\":…}
+Logs go to standard error; RUST_LOG=debug shows more of them.
+
+Examples:
+  mockreg serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --port-file ready.json
+  mockreg serve --catalog base.yaml --catalog apps.yaml --memory-budget 1GiB --journal requests.ndjson")]
+pub(super) struct Serve {
+    /// A catalogue to serve (YAML or JSON); may be given several times
+    #[arg(long, value_name = "FILE")]
+    catalog: Vec<PathBuf>,
+    /// Address of the registry; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    listen: SocketAddr,
+    /// Address of the admin routes (/healthz /readyz /metrics /counters /journal /catalog /reset)
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5080")]
+    admin: SocketAddr,
+    /// Also write the ready line to this file, all at once
+    #[arg(long, value_name = "FILE")]
+    port_file: Option<PathBuf>,
+    /// Seed of the images made from their names
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// What the journal calls this registry, usually `source` or `dest`
+    #[arg(long, value_name = "LABEL", default_value = "registry")]
+    name: String,
+    /// Threads that serve requests [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Whether images under `synth/` are made from their names
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    on_demand: Switch,
+    /// Memory for pushed content (64MiB, 1GB); synthetic layers take none of it
+    #[arg(long, value_name = "SIZE", default_value_t = ByteCount(MEMORY_BUDGET))]
+    memory_budget: ByteCount,
+    /// Write every line of the request journal to this file (NDJSON)
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl Serve {
+    /// Serves until a signal comes.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        start_logging();
+        raise_descriptor_limit();
+        let port_file = self.port_file.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = runtime.map_err(Failure::environment)?;
+        runtime.block_on(async {
+            // Before the ready line: a script may stop the server as soon as it has read it.
+            let mut signals = Signals::new().map_err(Failure::environment)?;
+            let registry = self.builder()?.start().map_err(explain)?;
+            announce(&registry, port_file.as_deref()).map_err(Failure::environment)?;
+            signals.next().await;
+            tracing::info!("stopping; once more stops at once");
+            let stopping = tokio::task::spawn_blocking(move || registry.stop());
+            tokio::select! {
+                _ = stopping => {}
+                () = signals.next() => std::process::exit(130),
+            }
+            Ok(())
+        })
+    }
+
+    fn builder(&self) -> Result<Builder, Failure> {
+        let mut builder = Registry::builder()
+            .name(&self.name)
+            .seed(self.seed)
+            .listen(self.listen)
+            .admin(self.admin)
+            .on_demand(self.on_demand == Switch::On)
+            .memory_budget(self.memory_budget.0);
+        if let Some(threads) = self.threads {
+            builder = builder.threads(threads.into());
+        }
+        if let Some(journal) = &self.journal {
+            builder = builder.journal_file(journal);
+        }
+        for path in &self.catalog {
+            builder = builder.images(read_catalogue(path)?);
+        }
+        Ok(builder)
+    }
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Logs to standard error, as much as `RUST_LOG` asks for.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .from_env_lossy();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
+}
+
+/// A connection takes a descriptor; the limit that shells start with is often 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files was not raised");
+    }
+}
+
+fn announce(registry: &Registry, port_file: Option<&Path>) -> anyhow::Result<()> {
+    let mut line = ReadyLine::new("mockreg", env!("CARGO_PKG_VERSION"));
+    line.registry = Some(registry.url());
+    line.admin = Some(registry.admin_url());
+    let text = serde_json::to_string(&line).expect("texts always serialise") + "\n";
+    if let Some(path) = port_file {
+        write_at_once(path, &text).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    let mut out = io::stdout().lock();
+    // Nobody may be reading; the server is up all the same.
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "the ready line was not printed");
+    }
+    Ok(())
+}
+
+/// Writes beside the file and renames, so that a reader sees all or nothing.
+fn write_at_once(path: &Path, text: &str) -> io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    std::fs::write(&partial, text)?;
+    std::fs::rename(&partial, path)
+}
+
+/// A registry that did not start, with what to do about it.
+fn explain(error: StartError) -> Failure {
+    match &error {
+        StartError::Catalogue(_) => Failure::usage(error),
+        StartError::Listen { port, address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+            let option = if *port == "registry" { "--listen" } else { "--admin" };
+            let remedy = format!(
+                "{address} is in use; choose another address with {option} (port 0 takes any free one), or see who \
+                 has it with `ss -ltnp 'sport = :{}'`",
+                address.port()
+            );
+            Failure::environment(anyhow::Error::new(error).context(remedy))
+        }
+        _ => Failure::environment(error),
+    }
+}

@@ -1,0 +1,202 @@
+//! What a registry can be told, and how one is started from it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mockreg_synth::catalogue::{Catalogue, CatalogueError};
+use mockreg_synth::image::ImageSpec;
+use thiserror::Error;
+
+use crate::server::Registry;
+use crate::upload::SESSION_IDLE;
+
+/// How long a connection may take to send the head of a request, or stay idle between two.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a request body may send nothing: an outage that a client survives is shorter.
+const BODY_IDLE: Duration = Duration::from_secs(120);
+/// Bytes of pushed content kept in memory, unless told otherwise.
+pub(crate) const MEMORY_BUDGET: u64 = 256 << 20;
+
+/// Bounds on what clients may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) header_timeout: Duration,
+    pub(crate) body_idle: Duration,
+}
+
+/// A registry that is not yet started. Every setting has a default.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(crate) name: String,
+    pub(crate) seed: u64,
+    pub(crate) images: Vec<ImageSpec>,
+    catalogue_error: Option<CatalogueError>,
+    pub(crate) memory_budget: u64,
+    pub(crate) on_demand: bool,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) threads: Option<usize>,
+    pub(crate) journal_file: Option<PathBuf>,
+    pub(crate) upload_idle: Duration,
+    pub(crate) limits: Limits,
+}
+
+/// Why a registry did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A port cannot be listened on: it is taken, or the address is not this machine's.
+    #[error("the {port} port cannot listen on {address}")]
+    Listen {
+        /// `registry` or `admin`.
+        port: &'static str,
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A catalogue describes images that cannot be made.
+    #[error("the catalogue cannot be served")]
+    Catalogue(#[source] CatalogueError),
+    /// The journal file cannot be created.
+    #[error("the journal file {path} cannot be created")]
+    JournalFile {
+        /// The path asked for.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gave no thread.
+    #[error("no thread could be started")]
+    Thread(#[source] io::Error),
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            name: "registry".into(),
+            seed: 1,
+            images: Vec::new(),
+            catalogue_error: None,
+            memory_budget: MEMORY_BUDGET,
+            on_demand: true,
+            listen: any_port,
+            admin: any_port,
+            threads: None,
+            journal_file: None,
+            upload_idle: SESSION_IDLE,
+            limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
+        }
+    }
+}
+
+impl Builder {
+    /// The label of this registry in the journal (`side`). Default: `registry`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The seed of images made from their names. Default: 1.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Adds the images of a catalogue. May be called several times; of two images with one tag the later counts.
+    #[must_use]
+    #[allow(clippy::needless_pass_by_value)] // A catalogue is built to be handed over, here and by `PUT /catalog`.
+    pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
+        match catalogue.images() {
+            Ok(images) => self.images.extend(images),
+            Err(error) => self.catalogue_error = Some(error),
+        }
+        self
+    }
+
+    /// Adds images that are planned already.
+    #[must_use]
+    pub fn images(mut self, images: Vec<ImageSpec>) -> Self {
+        self.images.extend(images);
+        self
+    }
+
+    /// Bytes of pushed content kept in memory, synthetic layers not counted: they take none. Default: 256 MiB.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = bytes;
+        self
+    }
+
+    /// Whether images under `synth/` are made from their names. Default: yes.
+    #[must_use]
+    pub fn on_demand(mut self, on_demand: bool) -> Self {
+        self.on_demand = on_demand;
+        self
+    }
+
+    /// The address of the registry port. Default: any port of 127.0.0.1.
+    #[must_use]
+    pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// The address of the admin port. Default: any port of 127.0.0.1.
+    #[must_use]
+    pub fn admin(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.admin = address.into();
+        self
+    }
+
+    /// Threads that serve requests, at least 1. Default: one for each processor.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    /// A file that gets every line of the journal. Default: none.
+    #[must_use]
+    pub fn journal_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal_file = Some(path.into());
+        self
+    }
+
+    /// How long an upload session without a request lives. Default: 10 minutes.
+    #[must_use]
+    pub fn upload_idle(mut self, idle: Duration) -> Self {
+        self.upload_idle = idle;
+        self
+    }
+
+    /// How long a connection may take to send the head of a request, or stay idle between two. Default: 60 s.
+    #[must_use]
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.header_timeout = timeout;
+        self
+    }
+
+    /// How long a request body may send nothing. Default: 120 s.
+    #[must_use]
+    pub fn body_idle(mut self, idle: Duration) -> Self {
+        self.limits.body_idle = idle;
+        self
+    }
+
+    /// Starts the registry. When this returns, both ports listen.
+    ///
+    /// # Errors
+    /// A port is taken, the catalogue cannot be made, the journal file cannot be created, or the system gives no
+    /// threads.
+    pub fn start(mut self) -> Result<Registry, StartError> {
+        match self.catalogue_error.take() {
+            Some(error) => Err(StartError::Catalogue(error)),
+            None => Registry::start(self),
+        }
+    }
+}

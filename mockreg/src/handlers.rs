@@ -1,0 +1,96 @@
+//! From a request to its answer: the target, the handler of its endpoint, and the headers that every answer has.
+
+mod base;
+mod blob;
+mod conditional;
+mod manifest;
+mod page;
+mod tag;
+mod upload;
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use mockreg_proto::reference::RepositoryName;
+
+use crate::body::{Body, Reply};
+use crate::call::Call;
+use crate::core::Core;
+use crate::exchange::Exchange;
+use crate::problem::{Fault, Problem};
+use crate::route::{Endpoint, Target};
+
+pub(crate) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(crate) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// Answers one request. The exchange comes back with the answer, to be followed until it is delivered.
+pub(crate) async fn answer(
+    core: Arc<Core>,
+    request: Request<Incoming>,
+    mut exchange: Exchange,
+) -> (Reply, Exchange) {
+    let method = request.method().clone();
+    let Some(target) = Target::of(request.uri().path()) else {
+        let detail = format!("there is nothing at {}", request.uri().path());
+        let reply = Problem::new(Fault::NoRoute, detail).into_reply();
+        return finish(reply, &method, exchange);
+    };
+    exchange.about(target.kind, &target.repository, &target.reference);
+    let mut call = Call::new(core, request, target, exchange);
+    let reply = match dispatch(&mut call).await {
+        Ok(reply) => reply,
+        Err(problem) => {
+            tracing::debug!(path = call.target.repository, fault = ?problem.fault(), "refused");
+            call.drain().await;
+            problem.into_reply()
+        }
+    };
+    finish(reply, &method, call.exchange)
+}
+
+/// One handler for each endpoint and method.
+async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
+    if !call.target.answers(&call.method) {
+        return Err(Problem::method(call.target.allow));
+    }
+    if !call.target.repository.is_empty() {
+        let name = call.target.repository.parse::<RepositoryName>();
+        name.map_err(|error| Problem::new(Fault::NameInvalid, error.to_string()))?;
+    }
+    match (call.target.endpoint, call.method.as_str()) {
+        (Endpoint::Base, _) => Ok(base::version()),
+        (Endpoint::Catalog, _) => base::catalog(call),
+        (Endpoint::Tags, _) => tag::list(call).await,
+        (Endpoint::Manifest, "PUT") => manifest::put(call).await,
+        (Endpoint::Manifest, _) => manifest::get(call).await,
+        (Endpoint::Blob, _) => blob::get(call).await,
+        (Endpoint::Uploads, _) => upload::open(call).await,
+        (Endpoint::Upload, "PATCH") => upload::patch(call).await,
+        (Endpoint::Upload, "PUT") => upload::put(call).await,
+        (Endpoint::Upload, "DELETE") => upload::cancel(call),
+        (Endpoint::Upload, _) => upload::status(call),
+    }
+}
+
+/// What every answer has. HEAD gets the headers of GET, the length among them, and no body.
+fn finish(mut reply: Reply, method: &Method, mut exchange: Exchange) -> (Reply, Exchange) {
+    let bare = matches!(reply.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !bare {
+        let length = HeaderValue::from(reply.body().len());
+        reply.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    if *method == Method::HEAD {
+        *reply.body_mut() = Body::empty();
+    }
+    reply.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    exchange.answered(reply.status());
+    (reply, exchange)
+}
+
+/// A header value from text that this crate made or checked: names, digests, ids, numbers.
+fn value(text: impl AsRef<str>) -> HeaderValue {
+    HeaderValue::from_str(text.as_ref()).expect("checked names and digests are visible ASCII")
+}

@@ -1,0 +1,235 @@
+//! Images that nobody pushed: those of the catalogue, and those under `synth/` that are made from their names. They
+//! are built when first asked for, one repository at a time; the catalogue is also built ahead in the background.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use mockreg_proto::digest::Digest;
+use mockreg_proto::reference::Reference;
+use mockreg_synth::image::{Image, ImageSpec};
+use mockreg_synth::name::{self, NameError};
+use mockreg_synth::{Arrival, Tables};
+use tokio::sync::OnceCell;
+
+use crate::content::{Content, Kept};
+use crate::store::Manifest;
+
+/// Images from names that are remembered; twice as many at most. Each takes some kilobytes and is quick to make
+/// again.
+const MAX_REMEMBERED: usize = 512;
+/// The only tag that a list shows of an image made from its name; it answers to any.
+const SHOWN_TAG: &str = "latest";
+
+/// Catalogue and images from names.
+#[derive(Debug)]
+pub(crate) struct Images {
+    tables: Arc<Tables>,
+    seed: u64,
+    on_demand: bool,
+    catalogue: RwLock<Arc<Catalogue>>,
+    remembered: Mutex<Remembered>,
+}
+
+#[derive(Debug, Default)]
+struct Catalogue {
+    repositories: BTreeMap<String, Arc<Repository>>,
+    ready: AtomicBool,
+}
+
+/// Two generations, as the journal's attempts have them: what is in use stays, the rest is forgotten.
+#[derive(Debug, Default)]
+struct Remembered {
+    young: HashMap<String, Arc<Repository>>,
+    old: HashMap<String, Arc<Repository>>,
+}
+
+/// One repository's images, built once.
+#[derive(Debug)]
+pub(crate) struct Repository {
+    specs: Vec<ImageSpec>,
+    any_tag: bool,
+    built: OnceCell<Built>,
+}
+
+/// Everything that one repository's images consist of.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    tags: BTreeMap<String, Digest>,
+    any_tag: Option<Digest>,
+    manifests: HashMap<Digest, Arc<Manifest>>,
+    blobs: HashMap<Digest, Content>,
+}
+
+impl Images {
+    /// An empty catalogue; `on_demand` says whether names under `synth/` are made.
+    pub(crate) fn new(tables: Arc<Tables>, seed: u64, on_demand: bool) -> Self {
+        Self { tables, seed, on_demand, catalogue: RwLock::default(), remembered: Mutex::default() }
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.read().expect("no holder of the catalogue panics").clone()
+    }
+
+    /// Replaces the catalogue; [`Images::prepare`] then builds it ahead.
+    pub(crate) fn replace(&self, specs: Vec<ImageSpec>) {
+        let mut grouped: BTreeMap<String, Vec<ImageSpec>> = BTreeMap::new();
+        for spec in specs {
+            grouped.entry(spec.repository.clone()).or_default().push(spec);
+        }
+        let repositories: BTreeMap<_, _> = grouped
+            .into_iter()
+            .map(|(name, specs)| (name, Arc::new(Repository::new(specs, false))))
+            .collect();
+        let ready = AtomicBool::new(repositories.is_empty());
+        let new = Arc::new(Catalogue { repositories, ready });
+        *self.catalogue.write().expect("no holder of the catalogue panics") = new;
+    }
+
+    /// Builds all of the catalogue. Requests do not wait for this: each builds what it needs.
+    pub(crate) async fn prepare(&self) {
+        let catalogue = self.catalogue();
+        let specs: Vec<_> = catalogue
+            .repositories
+            .values()
+            .flat_map(|repository| &repository.specs)
+            .flat_map(|image| image.layers.iter().copied())
+            .collect();
+        let tables = Arc::clone(&self.tables);
+        if let Err(error) = tokio::task::spawn_blocking(move || tables.prepare(&specs)).await {
+            tracing::error!(%error, "the catalogue's digests were not prepared");
+            return;
+        }
+        for repository in catalogue.repositories.values() {
+            repository.built(&self.tables).await;
+        }
+        catalogue.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether all of the catalogue is built.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.catalogue().ready.load(Ordering::Acquire)
+    }
+
+    /// The images of `repository`: the catalogue's, or those made from its name. An error says why there are none.
+    pub(crate) fn repository(&self, repository: &str) -> Result<Arc<Repository>, String> {
+        if let Some(found) = self.catalogue().repositories.get(repository) {
+            return Ok(Arc::clone(found));
+        }
+        if !self.on_demand {
+            return Err(format!(
+                "`{repository}` is neither pushed nor in the catalogue, and --on-demand is off"
+            ));
+        }
+        self.made_from(repository).map_err(|error| match error {
+            NameError::NotSynthetic(_) => {
+                format!("`{repository}` is neither pushed nor in the catalogue; {error}")
+            }
+            error => error.to_string(),
+        })
+    }
+
+    fn made_from(&self, repository: &str) -> Result<Arc<Repository>, NameError> {
+        let mut remembered = self.remembered.lock().expect("no holder of the images panics");
+        if let Some(found) = remembered.get(repository) {
+            return Ok(found);
+        }
+        let made = Arc::new(Repository::new(vec![name::parse(repository, self.seed)?], true));
+        remembered.insert(repository, Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// The names in the catalogue, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.catalogue().repositories.keys().cloned().collect()
+    }
+}
+
+impl Remembered {
+    fn get(&mut self, repository: &str) -> Option<Arc<Repository>> {
+        if let Some(found) = self.young.get(repository) {
+            return Some(Arc::clone(found));
+        }
+        let found = self.old.remove(repository)?;
+        self.insert(repository, Arc::clone(&found));
+        Some(found)
+    }
+
+    fn insert(&mut self, repository: &str, made: Arc<Repository>) {
+        if self.young.len() >= MAX_REMEMBERED {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(repository.to_owned(), made);
+    }
+}
+
+impl Repository {
+    fn new(specs: Vec<ImageSpec>, any_tag: bool) -> Self {
+        Self { specs, any_tag, built: OnceCell::new() }
+    }
+
+    /// Its images, built off the async threads by whoever asks first; the others wait.
+    pub(crate) async fn built(&self, tables: &Arc<Tables>) -> &Built {
+        self.built
+            .get_or_init(|| async {
+                let (specs, tables, any_tag) = (self.specs.clone(), Arc::clone(tables), self.any_tag);
+                let build = move || Built::new(&specs, &tables, any_tag);
+                tokio::task::spawn_blocking(build).await.expect("building a planned image does not panic")
+            })
+            .await
+    }
+}
+
+impl Built {
+    fn new(specs: &[ImageSpec], tables: &Tables, any_tag: bool) -> Self {
+        let mut built = Self::default();
+        for spec in specs {
+            let digest = built.add(spec.build(tables));
+            if any_tag {
+                built.any_tag = Some(digest);
+            } else {
+                built.tags.insert(spec.tag.clone(), digest);
+            }
+        }
+        built
+    }
+
+    fn add(&mut self, image: Image) -> Digest {
+        let digest = image.manifest_digest;
+        let config = Content::Kept(Arc::new(Kept::own(image.config)));
+        self.blobs.insert(image.config_digest, config);
+        let layers = image
+            .layers
+            .iter()
+            .map(|layer| (layer.digest, Content::Recipe(Arrival { spec: layer.spec, unpacked: false })));
+        self.blobs.extend(layers);
+        let manifest = Manifest {
+            digest,
+            media_type: image.manifest_media_type.to_string(),
+            bytes: image.manifest,
+            _room: None,
+        };
+        self.manifests.insert(digest, Arc::new(manifest));
+        digest
+    }
+
+    /// The manifest that `reference` names.
+    pub(crate) fn manifest(&self, reference: &Reference) -> Option<Arc<Manifest>> {
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(tag) => self.tags.get(tag.as_str()).copied().or(self.any_tag)?,
+        };
+        self.manifests.get(&digest).cloned()
+    }
+
+    /// A blob of any of its images.
+    pub(crate) fn blob(&self, digest: &Digest) -> Option<Content> {
+        self.blobs.get(digest).cloned()
+    }
+
+    /// Its tags, sorted.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        let shown = self.any_tag.map(|_| SHOWN_TAG.to_owned());
+        self.tags.keys().cloned().chain(shown).collect()
+    }
+}

@@ -1,0 +1,218 @@
+//! What can go wrong with a registry request: one table of code, status and message, and the JSON answer made of a
+//! row and what was wrong this time. Handlers name the row and the detail; nothing else in the crate spells a code.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use mockreg_proto::error_code::{ErrorBody, ErrorCode, ErrorEntry};
+
+use crate::body::{Body, Reply};
+
+/// A row of [`TABLE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    BlobUnknown,
+    BodyBroken,
+    BodyIdle,
+    BodySize,
+    DigestInvalid,
+    Internal,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestTooLarge,
+    ManifestUnknown,
+    MethodUnsupported,
+    NameInvalid,
+    NameUnknown,
+    NoRoute,
+    OverBudget,
+    PageInvalid,
+    RangeMalformed,
+    RangeUnsatisfiable,
+    TagInvalid,
+    TooManyEntries,
+    TooManyRanges,
+    TooManyUploads,
+    UploadDisplaced,
+    UploadOutOfOrder,
+    UploadUnknown,
+}
+
+struct Row {
+    fault: Fault,
+    code: ErrorCode,
+    status: StatusCode,
+    message: &'static str,
+}
+
+const fn row(fault: Fault, code: ErrorCode, status: StatusCode, message: &'static str) -> Row {
+    Row { fault, code, status, message }
+}
+
+/// Every answer that is not a success, in one place.
+const TABLE: &[Row] = &[
+    row(Fault::BlobUnknown, ErrorCode::BlobUnknown, StatusCode::NOT_FOUND, "blob unknown to repository"),
+    row(Fault::BodyBroken, ErrorCode::SizeInvalid, StatusCode::BAD_REQUEST, "request body ended too early"),
+    row(
+        Fault::BodyIdle,
+        ErrorCode::SizeInvalid,
+        StatusCode::REQUEST_TIMEOUT,
+        "request body stopped arriving",
+    ),
+    row(
+        Fault::BodySize,
+        ErrorCode::SizeInvalid,
+        StatusCode::BAD_REQUEST,
+        "body length differs from what was announced",
+    ),
+    row(
+        Fault::DigestInvalid,
+        ErrorCode::DigestInvalid,
+        StatusCode::BAD_REQUEST,
+        "digest malformed, or not that of the content",
+    ),
+    row(Fault::Internal, ErrorCode::Unknown, StatusCode::INTERNAL_SERVER_ERROR, "the registry failed"),
+    row(
+        Fault::ManifestBlobUnknown,
+        ErrorCode::ManifestBlobUnknown,
+        StatusCode::NOT_FOUND,
+        "manifest names content unknown to repository",
+    ),
+    row(Fault::ManifestInvalid, ErrorCode::ManifestInvalid, StatusCode::BAD_REQUEST, "manifest invalid"),
+    row(Fault::ManifestTooLarge, ErrorCode::SizeInvalid, StatusCode::PAYLOAD_TOO_LARGE, "manifest too large"),
+    row(
+        Fault::ManifestUnknown,
+        ErrorCode::ManifestUnknown,
+        StatusCode::NOT_FOUND,
+        "manifest unknown to repository",
+    ),
+    row(
+        Fault::MethodUnsupported,
+        ErrorCode::Unsupported,
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method not supported here",
+    ),
+    row(Fault::NameInvalid, ErrorCode::NameInvalid, StatusCode::BAD_REQUEST, "repository name malformed"),
+    row(Fault::NameUnknown, ErrorCode::NameUnknown, StatusCode::NOT_FOUND, "repository unknown to registry"),
+    row(Fault::NoRoute, ErrorCode::Unsupported, StatusCode::NOT_FOUND, "no such route"),
+    row(
+        Fault::OverBudget,
+        ErrorCode::SizeInvalid,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "content exceeds the memory budget",
+    ),
+    row(
+        Fault::PageInvalid,
+        ErrorCode::PaginationNumberInvalid,
+        StatusCode::BAD_REQUEST,
+        "page size malformed",
+    ),
+    row(Fault::RangeMalformed, ErrorCode::RangeInvalid, StatusCode::RANGE_NOT_SATISFIABLE, "range malformed"),
+    row(
+        Fault::RangeUnsatisfiable,
+        ErrorCode::RangeInvalid,
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "range outside the content",
+    ),
+    row(Fault::TagInvalid, ErrorCode::TagInvalid, StatusCode::BAD_REQUEST, "tag malformed"),
+    row(
+        Fault::TooManyEntries,
+        ErrorCode::SizeInvalid,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "the registry holds too many things",
+    ),
+    row(Fault::TooManyRanges, ErrorCode::RangeInvalid, StatusCode::BAD_REQUEST, "too many ranges"),
+    row(
+        Fault::TooManyUploads,
+        ErrorCode::TooManyRequests,
+        StatusCode::TOO_MANY_REQUESTS,
+        "too many uploads are open",
+    ),
+    row(
+        Fault::UploadDisplaced,
+        ErrorCode::BlobUploadInvalid,
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "another request took over this upload",
+    ),
+    row(
+        Fault::UploadOutOfOrder,
+        ErrorCode::RangeInvalid,
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "chunk does not continue the upload",
+    ),
+    row(
+        Fault::UploadUnknown,
+        ErrorCode::BlobUploadUnknown,
+        StatusCode::NOT_FOUND,
+        "upload unknown to repository",
+    ),
+];
+
+/// A failed request: the row, what was wrong this time, and headers that help the client to recover.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    fault: Fault,
+    details: Vec<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// The row with one thing that was wrong.
+    pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
+        Self { fault, details: vec![detail.into()], headers: Vec::new() }
+    }
+
+    /// The row with everything that was wrong, one entry of the body each.
+    pub(crate) fn all(fault: Fault, details: Vec<String>) -> Self {
+        Self { fault, details, headers: Vec::new() }
+    }
+
+    /// What a method gets where others are served.
+    pub(crate) fn method(allow: &'static str) -> Self {
+        Self::new(Fault::MethodUnsupported, format!("this route answers {allow}"))
+            .with(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// Adds a header.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The row.
+    pub(crate) fn fault(&self) -> Fault {
+        self.fault
+    }
+
+    /// The answer. The server leaves its body out where the method asks for none.
+    pub(crate) fn into_reply(self) -> Reply {
+        let row =
+            TABLE.iter().find(|row| row.fault == self.fault).expect("every fault has a row, see the test");
+        let entry = |detail| ErrorEntry { code: row.code, message: row.message.to_owned(), detail };
+        let body = ErrorBody { errors: self.details.into_iter().map(entry).collect() };
+        let text = serde_json::to_vec(&body).expect("texts always serialise");
+        let mut reply = Response::new(Body::whole(Bytes::from(text)));
+        *reply.status_mut() = row.status;
+        // Docker reads the code only where the type is exactly this.
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        reply.headers_mut().extend(self.headers);
+        reply
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_exactly_one_row_in_order() {
+        let order: Vec<usize> = TABLE.iter().map(|row| row.fault as usize).collect();
+        assert_eq!(order, (0..TABLE.len()).collect::<Vec<_>>());
+        assert_eq!(TABLE.len(), Fault::UploadUnknown as usize + 1);
+    }
+
+    #[test]
+    fn every_status_is_an_error() {
+        assert!(TABLE.iter().all(|row| row.status.is_client_error() || row.fault == Fault::Internal));
+    }
+}

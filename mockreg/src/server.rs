@@ -1,0 +1,269 @@
+//! A running registry: two ports, the threads that serve them, and the handle to all of it. It runs on a runtime of
+//! its own, so it can be started from anywhere and is never starved by whoever started it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mockreg_proto::journal::Record;
+use mockreg_synth::Tables;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+
+use crate::admin;
+use crate::config::{Builder, StartError};
+use crate::connection::{self, STOP_GRACE};
+use crate::content::Budget;
+use crate::core::Core;
+use crate::exchange::Telemetry;
+use crate::images::Images;
+use crate::journal::Journal;
+use crate::journal_file::JournalFile;
+use crate::sink::Workshop;
+use crate::store::Store;
+use crate::upload::Uploads;
+
+/// Connections served at once; later ones wait in the kernel's queue. Above what one machine's file descriptors
+/// usually allow.
+const MAX_CONNECTIONS: usize = 16_384;
+/// Connections the kernel holds until they are accepted: a burst of a thousand clients is not refused.
+const BACKLOG: i32 = 1024;
+/// After the system had no file descriptor left, the next attempt comes so much later.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Threads for digests and building. They burn a processor each, so more would only wait.
+const BLOCKING_THREADS: usize = 16;
+
+/// A running registry. Dropping it stops it.
+#[derive(Debug)]
+pub struct Registry {
+    registry_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    core: Arc<Core>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Registry {
+    /// A registry to be set up and started.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn start(builder: Builder) -> Result<Self, StartError> {
+        let registry = listen("registry", builder.listen)?;
+        let admin = listen("admin", builder.admin)?;
+        let local = |listener: &StdListener| listener.local_addr().map_err(StartError::Thread);
+        let (registry_addr, admin_addr) = (local(&registry)?, local(&admin)?);
+        let (threads, name) = (builder.threads, format!("mockreg-{}", builder.name));
+        let core = Arc::new(core(builder)?);
+        let (stop, stopped) = watch::channel(false);
+        let serving = serve(Arc::clone(&core), registry, admin, stopped);
+        let thread = own_thread(threads, name, serving).map_err(StartError::Thread)?;
+        Ok(Self { registry_addr, admin_addr, core, stop, thread: Some(thread) })
+    }
+
+    /// The address of the registry port.
+    pub fn registry_addr(&self) -> SocketAddr {
+        self.registry_addr
+    }
+
+    /// The address of the admin port.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// The base URL of the registry port: `http://127.0.0.1:5000`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.registry_addr)
+    }
+
+    /// The base URL of the admin port.
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.admin_addr)
+    }
+
+    /// Every line that the journal still holds, oldest first.
+    pub fn journal(&self) -> Vec<Record> {
+        self.core.telemetry.settle();
+        let mut records = Vec::new();
+        loop {
+            let batch =
+                self.core.telemetry.journal.after(records.last().map_or(0, |record: &Record| record.seq));
+            if batch.is_empty() {
+                return records;
+            }
+            records.extend(batch);
+        }
+    }
+
+    /// Stops serving and waits until everything has ended: at most about a second, for requests under way.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // A panic in there was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn core(builder: Builder) -> Result<Core, StartError> {
+    let journal_file = match builder.journal_file {
+        None => None,
+        Some(path) => match JournalFile::create(&path) {
+            Ok(file) => Some(file),
+            Err(source) => return Err(StartError::JournalFile { path, source }),
+        },
+    };
+    let tables = Tables::shared();
+    let images = Images::new(Arc::clone(&tables), builder.seed, builder.on_demand);
+    images.replace(builder.images);
+    Ok(Core {
+        workshop: Workshop { tables, budget: Budget::new(builder.memory_budget) },
+        images,
+        store: Store::default(),
+        uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
+        telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
+        limits: builder.limits,
+    })
+}
+
+/// A listening socket. The address may be in use by connections that are ending, but by no other listener.
+fn listen(port: &'static str, address: SocketAddr) -> Result<StdListener, StartError> {
+    let open = || -> io::Result<StdListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| StartError::Listen { port, address, source })
+}
+
+/// A thread with a runtime of its own. The runtime is made and dropped there, for the caller may be inside another
+/// one, which does not allow that.
+fn own_thread(
+    threads: Option<usize>,
+    name: String,
+    serving: impl Future<Output = io::Result<()>> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let (started, made) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("mockreg".into()).spawn(move || {
+        // Whoever starts a registry waits for one of these messages.
+        match runtime(threads, name) {
+            Err(error) => drop(started.send(Err(error))),
+            Ok(runtime) => {
+                drop(started.send(Ok(())));
+                run(runtime, serving);
+            }
+        }
+    })?;
+    made.recv().expect("the thread reports before anything else")?;
+    Ok(thread)
+}
+
+fn runtime(threads: Option<usize>, name: String) -> io::Result<Runtime> {
+    let processors = || std::thread::available_parallelism().map_or(1, Into::into);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.unwrap_or_else(processors))
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name(name)
+        .enable_all()
+        .build()
+}
+
+fn run(runtime: Runtime, serving: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = runtime.block_on(serving) {
+        tracing::error!(%error, "the registry stopped serving");
+    }
+    // Digests that are being computed cannot be interrupted; they are not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+}
+
+/// Serves both ports until told to stop.
+async fn serve(
+    core: Arc<Core>,
+    registry: StdListener,
+    admin: StdListener,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let (registry, admin) = (TcpListener::from_std(registry)?, TcpListener::from_std(admin)?);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let preparing = tokio::spawn({
+        let core = Arc::clone(&core);
+        async move { core.images.prepare().await }
+    });
+    let sweeping = tokio::spawn(sweep(Arc::clone(&core)));
+    let administering = tokio::spawn(admin::serve(Arc::clone(&core), admin, stop.clone()));
+    let accepting = stop.clone();
+    tokio::select! {
+        () = accept(&core, &registry, &connections, &accepting) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    drop(registry);
+    preparing.abort();
+    sweeping.abort();
+    // Each connection gives its permit back when it has ended, within its own grace.
+    let all = u32::try_from(MAX_CONNECTIONS).expect("a bound of some thousands");
+    let grace = STOP_GRACE + Duration::from_millis(200);
+    if tokio::time::timeout(grace, connections.acquire_many(all)).await.is_err() {
+        tracing::warn!("some connections did not end in time and are cut");
+    }
+    administering.abort();
+    Ok(())
+}
+
+/// Accepts connections for ever.
+async fn accept(
+    core: &Arc<Core>,
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+    stop: &watch::Receiver<bool>,
+) {
+    for conn in 1.. {
+        let permit = Arc::clone(connections).acquire_owned().await.expect("nobody closes the semaphore");
+        let stream = next(listener).await;
+        core.telemetry.metrics.connections.inc();
+        let (core, stop) = (Arc::clone(core), stop.clone());
+        tokio::spawn(async move {
+            connection::serve(core, stream, conn, stop).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn next(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // The client has gone already.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn sweep(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(core.uploads.sweep_interval());
+    loop {
+        ticks.tick().await;
+        core.uploads.sweep();
+    }
+}

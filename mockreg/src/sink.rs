@@ -1,0 +1,203 @@
+//! Where an upload's bytes go. They are compared with the synthetic stream as long as they follow it, which is ten
+//! times faster than hashing and keeps nothing; from the first byte that differs they are hashed and kept. Unchecked
+//! bytes are never accepted.
+
+use std::sync::Arc;
+
+use mockreg_proto::digest::Digest;
+use mockreg_proto::journal::Check;
+use mockreg_synth::{Arrival, Comparison, Hasher, Tables, Verdict};
+use tokio::task::JoinHandle;
+
+use crate::content::{Budget, Content, Keeper, OverBudget};
+
+/// Bytes hashed between two chances for other tasks to run: 0.1 ms of SHA-256.
+const HASH_SLICE: usize = 256 << 10;
+/// An upload that followed the synthetic stream for so long and then left it is a damaged copy, not a layer of its
+/// own: archives made elsewhere leave it within their first header. Such an upload is hashed to its end even where
+/// it cannot be kept, so that its sender learns that the digest is wrong and not that there is no room.
+const LOOKS_SYNTHETIC: u64 = 64 << 10;
+
+/// Bytes of a synthetic layer between two looks ahead. Its digest takes checkpoints up to its end; a server that has
+/// none yet computes them while the bytes come in, or the client would wait for seconds at the end of a large one.
+const LOOK_AHEAD: u64 = 64 << 20;
+
+/// What checking and keeping needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Workshop {
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) budget: Arc<Budget>,
+}
+
+/// The bytes of one upload.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    state: State,
+    len: u64,
+    /// Length at which to look ahead next, and the thread that does so; one at a time.
+    next_look: u64,
+    looking: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// So far these are the bytes of a synthetic layer.
+    Compare(Box<Comparison>),
+    /// They are, to the last byte.
+    Whole(Box<Comparison>, Digest, Arrival),
+    /// They are not. A damaged copy that found no room has the reason in `kept`.
+    Hash { hasher: Hasher, kept: Result<Keeper, OverBudget> },
+    /// A thread is at it. The sink waits for it, and whoever comes next does if this one is dropped.
+    Busy(JoinHandle<State>),
+}
+
+/// A whole upload, checked.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) digest: Digest,
+    pub(crate) check: Check,
+    /// The content; an error where it could not be kept.
+    pub(crate) content: Result<Content, OverBudget>,
+}
+
+impl Sink {
+    /// Nothing has arrived.
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::Compare(Box::new(Comparison::new())),
+            len: 0,
+            next_look: LOOK_AHEAD,
+            looking: None,
+        }
+    }
+
+    /// Bytes that have arrived.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Which check the bytes go through.
+    pub(crate) fn check(&self) -> Check {
+        if matches!(self.state, State::Compare(_) | State::Whole(..)) { Check::Compare } else { Check::Hash }
+    }
+
+    /// Takes the next bytes. If the future is dropped, some leading part of them has been taken, and `len` says how
+    /// much.
+    ///
+    /// # Errors
+    /// They do not fit the budget. The sink is of no use any more.
+    pub(crate) async fn append(&mut self, bytes: &[u8], workshop: &Workshop) -> Result<(), OverBudget> {
+        self.settle().await;
+        self.state = match self.take() {
+            State::Whole(comparison, ..) => State::Compare(comparison),
+            other => other,
+        };
+        let State::Compare(comparison) = &mut self.state else { return self.hash(bytes).await };
+        let before = comparison.matched();
+        let verdict = comparison.offer(bytes);
+        let taken = comparison.matched() - before;
+        self.len += taken;
+        if verdict == Verdict::Matching {
+            self.look_ahead(workshop);
+            return Ok(());
+        }
+        self.work(workshop, leave_stream);
+        self.settle().await;
+        self.hash(&bytes[taken as usize..]).await
+    }
+
+    fn look_ahead(&mut self, workshop: &Workshop) {
+        let State::Compare(comparison) = &self.state else { return };
+        let busy = self.looking.as_ref().is_some_and(|thread| !thread.is_finished());
+        if self.len < self.next_look || busy {
+            return;
+        }
+        self.next_look = self.len + LOOK_AHEAD;
+        if let Some(spec) = comparison.so_far() {
+            let tables = Arc::clone(&workshop.tables);
+            self.looking = Some(tokio::task::spawn_blocking(move || tables.foresee(spec)));
+        }
+    }
+
+    async fn hash(&mut self, bytes: &[u8]) -> Result<(), OverBudget> {
+        let State::Hash { hasher, kept } = &mut self.state else {
+            unreachable!("the sink has left the stream")
+        };
+        if let Err(error) = kept
+            && self.len < LOOKS_SYNTHETIC
+        {
+            return Err(*error);
+        }
+        for slice in bytes.chunks(HASH_SLICE) {
+            if let Ok(keeper) = kept {
+                keeper.push(slice)?;
+            }
+            hasher.update(slice);
+            self.len += slice.len() as u64;
+            tokio::task::consume_budget().await;
+        }
+        Ok(())
+    }
+
+    /// Gives the comparison to a thread that may take its time.
+    fn work(&mut self, workshop: &Workshop, work: fn(Box<Comparison>, &Workshop) -> State) {
+        self.state = match self.take() {
+            State::Compare(comparison) => {
+                let workshop = workshop.clone();
+                State::Busy(tokio::task::spawn_blocking(move || work(comparison, &workshop)))
+            }
+            other => other,
+        };
+    }
+
+    /// Waits for that thread.
+    async fn settle(&mut self) {
+        if let State::Busy(thread) = &mut self.state {
+            self.state = thread.await.expect("comparing and hashing do not panic");
+        }
+    }
+
+    fn take(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Compare(Box::new(Comparison::new())))
+    }
+
+    /// The digest of everything that arrived, and its content. May be asked again if the future is dropped, but not
+    /// after it is done.
+    ///
+    /// # Errors
+    /// It does not fit the budget.
+    pub(crate) async fn finish(&mut self, workshop: &Workshop) -> Result<Finished, OverBudget> {
+        self.settle().await;
+        self.work(workshop, judge);
+        self.settle().await;
+        match self.take() {
+            State::Whole(_, digest, arrival) => {
+                Ok(Finished { digest, check: Check::Compare, content: Ok(Content::Recipe(arrival)) })
+            }
+            State::Hash { kept: Err(error), .. } if self.len < LOOKS_SYNTHETIC => Err(error),
+            State::Hash { hasher, kept } => {
+                let content = kept.map(|keeper| Content::Kept(Arc::new(keeper.finish())));
+                Ok(Finished { digest: hasher.finalize(), check: Check::Hash, content })
+            }
+            State::Compare(_) | State::Busy(_) => unreachable!("the comparison was judged"),
+        }
+    }
+}
+
+/// A whole layer, with its digest, or something else.
+fn judge(comparison: Box<Comparison>, workshop: &Workshop) -> State {
+    let Some(arrival) = comparison.arrival() else { return leave_stream(comparison, workshop) };
+    let digests = workshop.tables.digests(arrival.spec);
+    let digest = if arrival.unpacked { digests.diff_id } else { digests.digest };
+    State::Whole(comparison, digest, arrival)
+}
+
+/// From comparing to hashing: the hash goes on from the checkpoint below, and the bytes that matched are made again.
+/// Nothing is asked for twice.
+#[allow(clippy::needless_pass_by_value)] // Of one shape with `judge`, which gives it back.
+fn leave_stream(comparison: Box<Comparison>, workshop: &Workshop) -> State {
+    let (hasher, mut prefix) = comparison.resume(&workshop.tables);
+    let mut keeper = Keeper::new(&workshop.budget);
+    let kept = prefix.try_for_each(|piece| keeper.push(&piece));
+    State::Hash { hasher, kept: kept.map(|()| keeper) }
+}

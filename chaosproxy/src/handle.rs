@@ -36,7 +36,7 @@ impl ProxyHandle {
         Self { proxy, runtime, listen }
     }
 
-    /// Where it listens; as it was asked to, where it is disabled.
+    /// Where it listened when this handle was made.
     ///
     /// # Panics
     /// Never for a proxy that was enabled when this handle was made; a disabled one may have a name for an address.

@@ -2,7 +2,7 @@
 //! check, 2 usage or configuration, 3 something could not start.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -110,7 +110,8 @@ fn announce(server: &Server, port_file: Option<&Path>) -> anyhow::Result<()> {
 
 fn log_to_standard_error() {
     let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
 }
 
 /// Waits for Ctrl-C or SIGTERM.

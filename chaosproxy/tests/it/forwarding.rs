@@ -109,6 +109,26 @@ fn a_reset_of_one_side_reaches_the_other_behind_its_bytes() {
     assert_eq!((got.len(), end), (10_000, End::Reset));
 }
 
+/// The abort of a client that is not being read, because its bytes stall, is noticed all the same: it passes behind
+/// them once they go on.
+#[test]
+fn an_abort_behind_a_stall_is_passed_on() {
+    let (seen, upstream_end) = std::sync::mpsc::channel();
+    let server = upstream(move |mut stream| seen.send(read_all(&mut stream, PATIENCE)).unwrap());
+    let (server, proxy) = proxied(server);
+    let stall = proxy.add(Toxic::bandwidth(0).upstream()).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    client.write_all(&pattern(0, 300_000)).unwrap();
+    thread::sleep(Duration::from_millis(100));
+    rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    drop(client);
+    thread::sleep(Duration::from_millis(100));
+    proxy.remove(&stall).unwrap();
+    let (got, end) = upstream_end.recv_timeout(PATIENCE).unwrap();
+    assert!(end == End::Reset && got == pattern(0, got.len() as u64), "{} bytes, {end:?}", got.len());
+    eventually("it is gone", || server.connections().is_empty());
+}
+
 #[test]
 fn a_client_that_vanishes_frees_its_connection() {
     let (_server, proxy) = proxied(source(1 << 30));

@@ -1,1 +1,55 @@
-//! To be written.
+//! A TCP proxy that makes networks fail on purpose, and the same way twice. It speaks Toxiproxy's API, adds
+//! outages, a timeline, cuts at seeded bytes and shared bandwidth, and writes every decision into a ledger.
+//!
+//! What happens to bytes in flight is decided in `chaosproxy-path`, without clock or sockets. Here are the
+//! sockets, the clock, the API and the bookkeeping.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use chaosproxy::{ProxySpec, Server, Toxic};
+//!
+//! let server = Server::builder().seed(1).start()?;
+//! let proxy = server.create(ProxySpec::new("source", "127.0.0.1:5000"))?;
+//! proxy.add(Toxic::latency(Duration::from_millis(50), Duration::ZERO))?;
+//! println!("connect to {}", proxy.listen_addr());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Where it departs from Toxiproxy: half-closed connections stay half open; dials run apart and in bounded time;
+//! a toxic's toxicity is decided once for a connection; a toxicity of zero has no effect; a refused change changes
+//! nothing; bytes are counted as they move; an invalid `-config` and a busy API port end the program; `reset_peer`
+//! resets older connections too; `/reset` ends outages; an empty listen address is loopback.
+
+mod api;
+pub mod cli;
+mod clock;
+pub mod config;
+mod connection;
+mod counters;
+mod decisions;
+mod driver;
+pub mod healthcheck;
+mod ledger;
+mod listen;
+mod live;
+mod metrics;
+mod outage;
+mod proxies;
+mod proxy;
+mod server;
+mod socket;
+mod timeline;
+mod toxic;
+
+pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
+pub use counters::ProxyCounts;
+pub use ledger::{LedgerDecision, LedgerLine, LedgerParameters, Observed};
+pub use listen::ListenError;
+pub use live::{ConnectionState, ConnectionView};
+pub use outage::{DEFAULT_SHARE, Outage, OutageKind, OutageState};
+pub use proxy::{ProxyError, ProxySpec};
+pub use server::{Builder, DEFAULT_BUFFER_LIMIT, ProxyHandle, Server, StartError};
+pub use timeline::{
+    EventState, EventView, Planned, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
+};
+pub use toxic::Toxic;

@@ -1,2 +1,147 @@
-//! To be written.
-fn main() {}
+//! The program: parse, start, say so, wait for a signal, stop. Exit codes: 0 stopped by a signal, 1 a failed health
+//! check, 2 usage or configuration, 3 something could not start.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use chaosproxy::cli::{self, Command, Serve};
+use chaosproxy::{Server, config, healthcheck};
+use mockreg_proto::ready_line::ReadyLine;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+const USAGE: u8 = 2;
+const ENVIRONMENT: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _closed_output = error.print();
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    if cli.serve.version {
+        println!("{} version {}", program(), env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    match cli.command {
+        Some(Command::Healthcheck { url }) => check(&url),
+        None => serve(&cli.serve).unwrap_or_else(|(code, error)| {
+            eprintln!("chaosproxy: {error:#}");
+            code.into()
+        }),
+    }
+}
+
+/// The name it was started under, for the version's line: Toxiproxy's users look for theirs.
+fn program() -> &'static str {
+    let name = std::env::args_os().next();
+    let stem = name.as_deref().map(Path::new).and_then(Path::file_stem);
+    if stem.is_some_and(|stem| stem == "toxiproxy-server") { "toxiproxy-server" } else { "chaosproxy" }
+}
+
+fn check(url: &str) -> ExitCode {
+    match healthcheck::check(url) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chaosproxy: {url}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
+    log_to_standard_error();
+    let specs = match &options.config {
+        Some(path) => config::read(path).map_err(|error| (USAGE, error.into()))?,
+        None => Vec::new(),
+    };
+    // Caught from here on, so that a signal during the start is not lost.
+    let waiting = Waiting::new().map_err(|error| (ENVIRONMENT, error))?;
+    let server = start(options, specs).map_err(|error| (ENVIRONMENT, error))?;
+    announce(&server, options.port_file.as_deref()).map_err(|error| (ENVIRONMENT, error))?;
+    waiting.wait();
+    server.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(options: &Serve, specs: Vec<chaosproxy::ProxySpec>) -> anyhow::Result<Server> {
+    let mut builder = Server::builder()
+        .api(api_address(&options.host, options.port)?)
+        // Any 64-bit number is a seed; Go's flag is signed.
+        .seed(options.seed as u64)
+        .buffer_limit(options.buffer_limit.0);
+    if let Some(path) = &options.ledger {
+        builder = builder.ledger_file(path);
+    }
+    if let Some(threads) = options.threads {
+        builder = builder.threads(usize::from(threads));
+    }
+    Ok(specs.into_iter().fold(builder, chaosproxy::Builder::proxy).start()?)
+}
+
+fn api_address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
+    use std::net::ToSocketAddrs as _;
+    let found: Vec<_> = (host, port).to_socket_addrs().with_context(|| format!("-host {host}"))?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
+    first.copied().ok_or_else(|| anyhow!("-host {host}: no such host"))
+}
+
+/// The ready line, first on standard output and, whole or not at all, in a file. The file is there first, for
+/// those who read both.
+fn announce(server: &Server, port_file: Option<&Path>) -> anyhow::Result<()> {
+    let mut ready = ReadyLine::new("chaosproxy", env!("CARGO_PKG_VERSION"));
+    ready.api = Some(server.url());
+    let line = serde_json::to_string(&ready).context("ready line")? + "\n";
+    if let Some(path) = port_file {
+        let partial = path.with_extension("partial");
+        let written = fs::write(&partial, &line).and_then(|()| fs::rename(&partial, path));
+        written.with_context(|| format!("-port-file {}", path.display()))?;
+    }
+    let mut output = std::io::stdout().lock();
+    output.write_all(line.as_bytes()).and_then(|()| output.flush()).context("standard output")?;
+    Ok(())
+}
+
+fn log_to_standard_error() {
+    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+struct Waiting {
+    first: std::sync::mpsc::Receiver<()>,
+}
+
+impl Waiting {
+    /// Catches signals on a thread of its own; a second one ends the program at once.
+    fn new() -> anyhow::Result<Self> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("signals")?;
+        let (mut interrupt, mut terminate) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        let (tell, first) = std::sync::mpsc::sync_channel(1);
+        let catch = move || {
+            runtime.block_on(async {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                let _main_waits_or_will = tell.send(());
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                std::process::exit(130);
+            });
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(catch)?;
+        Ok(Self { first })
+    }
+
+    fn wait(self) {
+        // An error means that the catching thread died: without it nobody would ever end the program.
+        let _told = self.first.recv();
+    }
+}

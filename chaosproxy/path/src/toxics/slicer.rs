@@ -1,0 +1,88 @@
+//! Slicer: data leaves in small pieces with a delay after each.
+
+use std::collections::VecDeque;
+
+use mockreg_proto::seed::{Seed, below};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::item::{Item, Nanos};
+use crate::machine::{Machine, Queue, Step};
+use crate::toxic::Attributes;
+
+/// Microseconds of a day: longer delays are as good as this.
+const LONGEST_DELAY: u64 = 86_400_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Slicer {
+    average: u64,
+    variation: u64,
+    delay: Nanos,
+    draws: Box<ChaCha8Rng>,
+    queue: Queue,
+    free_at: Nanos,
+}
+
+impl Slicer {
+    pub(crate) fn new(attributes: &Attributes, seed: Seed) -> Self {
+        let mut slicer = Self {
+            average: 1,
+            variation: 0,
+            delay: 0,
+            draws: Box::new(ChaCha8Rng::from_seed(seed.key())),
+            queue: Queue::default(),
+            free_at: 0,
+        };
+        slicer.update(attributes, 0);
+        slicer
+    }
+
+    /// Halves a piece, off the middle by at most the variation, until it is short enough; returns its first part.
+    fn first_piece(&mut self, mut len: u64) -> u64 {
+        while len > self.average + self.variation {
+            let offset = below(self.draws.next_u64(), 2 * self.variation + 1);
+            len = (len / 2 + offset).saturating_sub(self.variation).clamp(1, len - 1);
+        }
+        len
+    }
+}
+
+impl Machine for Slicer {
+    fn takes(&mut self, _now: Nanos) -> u64 {
+        if self.queue.is_empty() { u64::MAX } else { 0 }
+    }
+
+    fn offer(&mut self, item: Item, _now: Nanos) {
+        self.queue.push(item);
+    }
+
+    /// The size of a piece is drawn when it goes, once, so it does not depend on how often this is asked.
+    fn poll(&mut self, now: Nanos) -> Step {
+        let Some(head) = self.queue.front() else { return Step::Wait(None) };
+        let (due, len) = (self.free_at.max(head.at), head.len());
+        if due > now {
+            return Step::Wait(Some(due));
+        }
+        let piece = self.first_piece(len);
+        let mut item = self.queue.pop_up_to(piece).expect("the head was looked at");
+        item.at = due;
+        self.free_at = due + self.delay;
+        Step::Pass(item)
+    }
+
+    fn held(&self) -> u64 {
+        self.queue.cost()
+    }
+
+    fn update(&mut self, attributes: &Attributes, _now: Nanos) {
+        if let Attributes::Slicer { average_size, size_variation, delay } = attributes {
+            self.average = average_size.unsigned_abs().max(1);
+            self.variation = size_variation.unsigned_abs().min(self.average);
+            self.delay = delay.unsigned_abs().min(LONGEST_DELAY) * 1000;
+        }
+    }
+
+    fn release(&mut self, _removed: bool, _now: Nanos) -> VecDeque<Item> {
+        self.queue.take()
+    }
+}

@@ -1,0 +1,10 @@
+//! The HTTP API: Toxiproxy's routes with its bodies, codes and quirks, and beside them outages, timeline, ledger,
+//! connections, counters and metrics.
+
+mod error;
+mod model;
+mod routes;
+mod serve;
+
+pub(crate) use model::{proxy_spec, toxic as toxic_of};
+pub(crate) use serve::serve;

@@ -1,0 +1,321 @@
+//! The routes: a table of paths and methods, and one handler each.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::model::{self, Fields, ProxyJson, ToxicJson};
+use crate::metrics;
+use crate::outage::OutageKind;
+use crate::proxy::{ProxyError, ProxyView};
+use crate::server::Core;
+use crate::timeline::{self, Timeline};
+
+type Answer = Result<Response<Full<Bytes>>, ApiError>;
+
+/// A path that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Proxies,
+    Proxy(String),
+    Toxics(String),
+    Toxic(String, String),
+    Populate,
+    Reset,
+    Version,
+    Metrics,
+    Health,
+    Counters,
+    Ledger,
+    Connections,
+    Outages,
+    Outage(String),
+    Timeline,
+    TimelineStart,
+}
+
+/// What is done on an endpoint with a method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Handler {
+    endpoint: Endpoint,
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Show,
+    /// Create, or change where it is a thing that has a name.
+    Post,
+    Put,
+    Delete,
+}
+
+impl Endpoint {
+    /// The endpoint of a path. Each name is one decoded segment; there is no tolerance for a trailing slash.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decoded).collect::<Option<_>>()?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        Some(match segments.as_slice() {
+            ["proxies"] => Self::Proxies,
+            ["proxies", proxy] if !proxy.is_empty() => Self::Proxy((*proxy).to_owned()),
+            ["proxies", proxy, "toxics"] => Self::Toxics((*proxy).to_owned()),
+            ["proxies", proxy, "toxics", toxic] if !toxic.is_empty() => {
+                Self::Toxic((*proxy).to_owned(), (*toxic).to_owned())
+            }
+            ["populate"] => Self::Populate,
+            ["reset"] => Self::Reset,
+            ["version"] => Self::Version,
+            ["metrics"] => Self::Metrics,
+            ["healthz"] => Self::Health,
+            ["counters"] => Self::Counters,
+            ["ledger"] => Self::Ledger,
+            ["connections"] => Self::Connections,
+            ["outages"] => Self::Outages,
+            ["outages", id] if !id.is_empty() => Self::Outage((*id).to_owned()),
+            ["timeline"] => Self::Timeline,
+            ["timeline", "start"] => Self::TimelineStart,
+            _ => return None,
+        })
+    }
+
+    /// What a method does here; `None` where it is not allowed.
+    pub(super) fn handler(self, method: &Method) -> Option<Handler> {
+        use Endpoint as E;
+        let is_shown = !matches!(self, E::Populate | E::Reset | E::TimelineStart);
+        let verb = match (&self, method.as_str()) {
+            // As in the reference, every method reads the metrics.
+            _ if self == E::Metrics || is_shown && method == Method::GET => Verb::Show,
+            (E::Proxies | E::Toxics(_) | E::Populate | E::Reset | E::Outages | E::TimelineStart, "POST")
+            | (E::Proxy(_) | E::Toxic(..), "POST" | "PATCH") => Verb::Post,
+            (E::Timeline, "PUT") => Verb::Put,
+            (E::Proxy(_) | E::Toxic(..) | E::Outage(_) | E::Timeline, "DELETE") => Verb::Delete,
+            _ => return None,
+        };
+        Some(Handler { endpoint: self, verb })
+    }
+}
+
+impl Handler {
+    pub(super) async fn run(&self, core: &Arc<Core>, body: &[u8]) -> Answer {
+        use Endpoint as E;
+        match (&self.endpoint, self.verb) {
+            (E::Proxies, Verb::Show) => Ok(list_proxies(&core.proxies.views().await)),
+            (E::Proxies, _) => create_proxy(core, body).await,
+            (E::Proxy(name), Verb::Show) => {
+                Ok(proxy(StatusCode::OK, &core.proxies.get(name).await?.view().await))
+            }
+            (E::Proxy(name), Verb::Delete) => {
+                core.proxies.remove(name).await.map_err(Into::into).map(|()| empty())
+            }
+            (E::Proxy(name), _) => update_proxy(core, name, body).await,
+            (E::Toxics(name), Verb::Show) => Ok(list_toxics(&core.proxies.get(name).await?.view().await)),
+            (E::Toxics(name), _) => create_toxic(core, name, body).await,
+            (E::Toxic(name, toxic), Verb::Show) => show_toxic(core, name, toxic).await,
+            (E::Toxic(name, toxic), Verb::Delete) => {
+                core.proxies.get(name).await?.remove_toxic(toxic).await.map_err(Into::into).map(|()| empty())
+            }
+            (E::Toxic(name, toxic), _) => update_toxic(core, name, toxic, body).await,
+            (E::Populate, _) => populate(core, body).await,
+            (E::Reset, _) => core.proxies.reset().await.map_err(Into::into).map(|()| empty()),
+            (E::Version, _) => Ok(version()),
+            (E::Metrics, _) => Ok(metrics(core).await),
+            (E::Health, _) => Ok(json(StatusCode::OK, &serde_json::json!({"status": "ok"}))),
+            (E::Counters, _) => Ok(counters(core).await),
+            (E::Ledger, _) => Ok(ledger(core)),
+            (E::Connections, _) => Ok(connections(core).await),
+            (E::Outages, Verb::Show) => {
+                Ok(json(StatusCode::OK, &serde_json::json!({"outages": core.proxies.outages.all()})))
+            }
+            (E::Outages, _) => begin_outage(core, body).await,
+            (E::Outage(id), Verb::Show) => show_outage(core, id),
+            (E::Outage(id), _) => end_outage(core, id).await,
+            (E::Timeline, Verb::Put) => put_timeline(core, body).await,
+            (E::Timeline, Verb::Delete) => {
+                core.timeline.clear().await;
+                Ok(empty())
+            }
+            (E::Timeline, _) => Ok(json(StatusCode::OK, &core.timeline.view())),
+            (E::TimelineStart, _) => {
+                core.timeline.start()?;
+                Ok(json(StatusCode::OK, &core.timeline.view()))
+            }
+        }
+    }
+}
+
+async fn create_proxy(core: &Core, body: &[u8]) -> Answer {
+    let spec = model::proxy_spec(&model::first_value(body)?)?;
+    let view = core.proxies.create(&spec).await?.view().await;
+    Ok(proxy(StatusCode::CREATED, &view))
+}
+
+async fn update_proxy(core: &Core, name: &str, body: &[u8]) -> Answer {
+    core.proxies.get(name).await?;
+    let update = model::proxy_update(&model::first_value(body)?)?;
+    Ok(proxy(StatusCode::OK, &core.proxies.update(name, &update).await?))
+}
+
+async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
+    let proxy = core.proxies.get(name).await?;
+    let value = model::first_value(body)?;
+    let mut toxic = model::toxic_head(&value)?;
+    if proxy.has_toxic(&toxic.name()).await {
+        return Err(ProxyError::ToxicExists.into());
+    }
+    model::merge_attributes(&value, &mut toxic.attributes)?;
+    Ok(json(StatusCode::OK, &ToxicJson(&proxy.add_toxic(&toxic).await?)))
+}
+
+async fn show_toxic(core: &Core, name: &str, toxic: &str) -> Answer {
+    let view = core.proxies.get(name).await?.view().await;
+    let found = view.toxics.iter().find(|candidate| **candidate.name() == *toxic);
+    Ok(json(StatusCode::OK, &ToxicJson(found.ok_or(ProxyError::ToxicNotFound)?)))
+}
+
+async fn update_toxic(core: &Core, name: &str, toxic: &str, body: &[u8]) -> Answer {
+    let proxy = core.proxies.get(name).await?;
+    let change = |attributes: &mut _, toxicity: &mut _| {
+        model::merge_toxic(&model::first_value(body)?, attributes, toxicity)
+    };
+    Ok(json(StatusCode::OK, &ToxicJson(&proxy.update_toxic::<ApiError>(toxic, change).await?)))
+}
+
+async fn populate(core: &Core, body: &[u8]) -> Answer {
+    #[derive(Serialize)]
+    struct Populated<'a> {
+        #[serde(flatten)]
+        error: Option<&'a ApiError>,
+        proxies: Vec<ProxyJson<'a>>,
+    }
+    let specs = model::proxy_specs(&model::first_value(body)?)?;
+    let (views, result) = core.proxies.populate(&specs).await;
+    let error = result.err().map(ApiError::from);
+    // A bad description is an error like any other; one that fails on the way tells what was done before it.
+    if let Some(error) = error.as_ref().filter(|error| error.status == StatusCode::BAD_REQUEST) {
+        return Err(error.clone());
+    }
+    let status = error.as_ref().map_or(StatusCode::CREATED, |error| error.status);
+    Ok(json(status, &Populated { error: error.as_ref(), proxies: views.iter().map(ProxyJson).collect() }))
+}
+
+async fn begin_outage(core: &Core, body: &[u8]) -> Answer {
+    let value = model::first_value(body)?;
+    let fields = Fields::of(&value)?;
+    let name = fields.string("proxy")?.ok_or_else(|| ProxyError::MissingField("proxy".into()))?;
+    let kind = fields.string("kind")?.ok_or_else(|| ProxyError::MissingField("kind".into()))?;
+    let kind = OutageKind::parse(&kind).map_err(ApiError::bad_request)?;
+    let share = timeline::checked(fields.float("share")?).map_err(ApiError::bad_request)?;
+    let for_ms = fields.whole("for_ms")?;
+    let proxy = core.proxies.get(&name).await?;
+    Ok(json(StatusCode::CREATED, &core.proxies.outages.begin(proxy, kind, share, for_ms).await))
+}
+
+fn show_outage(core: &Core, id: &str) -> Answer {
+    let outage = id.parse().ok().and_then(|id| core.proxies.outages.get(id));
+    Ok(json(StatusCode::OK, &outage.ok_or(ProxyError::OutageNotFound)?))
+}
+
+async fn end_outage(core: &Core, id: &str) -> Answer {
+    let id = id.parse().map_err(|_| ProxyError::OutageNotFound)?;
+    core.proxies.outages.end(id).await?;
+    Ok(empty())
+}
+
+async fn put_timeline(core: &Core, body: &[u8]) -> Answer {
+    let text = std::str::from_utf8(body).map_err(ApiError::bad_body)?;
+    let timeline: Timeline = mockreg_proto::document::read("request body", text)
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    core.timeline.put(&timeline).await?;
+    Ok(json(StatusCode::OK, &core.timeline.view()))
+}
+
+async fn counters(core: &Core) -> Response<Full<Bytes>> {
+    let (lines, dropped) = core.proxies.ground.ledger.counts();
+    let counters = serde_json::json!({
+        "proxies": core.proxies.counts().await,
+        "ledger": {"lines": lines, "dropped": dropped},
+    });
+    json(StatusCode::OK, &counters)
+}
+
+async fn connections(core: &Core) -> Response<Full<Bytes>> {
+    json(StatusCode::OK, &serde_json::json!({"connections": core.proxies.connections().await}))
+}
+
+fn ledger(core: &Core) -> Response<Full<Bytes>> {
+    let lines = core.proxies.ground.ledger.lines();
+    let text: String = lines
+        .iter()
+        .map(|line| serde_json::to_string(line).expect("a ledger line has string keys only") + "\n")
+        .collect();
+    typed(StatusCode::OK, "application/x-ndjson", text)
+}
+
+async fn metrics(core: &Core) -> Response<Full<Bytes>> {
+    typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::expose(&core.proxies).await)
+}
+
+/// The reference says `git` for every build that is not a release, and clients read it as the newest; the space
+/// and the newline are its own.
+fn version() -> Response<Full<Bytes>> {
+    typed(StatusCode::OK, "application/json;charset=utf-8", "{\"version\": \"git\"}\n")
+}
+
+fn list_proxies(views: &[ProxyView]) -> Response<Full<Bytes>> {
+    struct ByName<'a>(&'a [ProxyView]);
+    impl Serialize for ByName<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().map(|view| (&view.name, ProxyJson(view))))
+        }
+    }
+    json(StatusCode::OK, &ByName(views))
+}
+
+fn list_toxics(view: &ProxyView) -> Response<Full<Bytes>> {
+    json(StatusCode::OK, &view.toxics.iter().map(ToxicJson).collect::<Vec<_>>())
+}
+
+fn proxy(status: StatusCode, view: &ProxyView) -> Response<Full<Bytes>> {
+    json(status, &ProxyJson(view))
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+    let body = serde_json::to_string(value).expect("what is shown has string keys only");
+    typed(status, "application/json", body)
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn empty() -> Response<Full<Bytes>> {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A path segment without its percent signs; `None` where it is not UTF-8 or badly escaped.
+fn decoded(segment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,142 @@
+//! The command line: Toxiproxy server's flags in Go's style (`-host x`, `-host=x`, `--host=x`), and ours beside
+//! them. Parsing neither prints nor starts anything.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use mockreg_proto::units::ByteCount;
+
+/// A Toxiproxy-compatible TCP proxy with repeatable faults.
+///
+/// Flags may be written with one dash or two. Where this differs from Toxiproxy: a busy API port ends the program
+/// (exit code 3) and so does an invalid -config (exit code 2); half-closed connections stay half open; metrics are
+/// always there; logs go to standard error, and the first line on standard output says where the API listens.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "chaosproxy", disable_version_flag = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to run instead of the server.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The server's settings.
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+/// Commands that are no server.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Exit 0 if a server answers at URL (its `/healthz`, unless the URL has a path), 1 otherwise
+    Healthcheck {
+        /// For example <http://127.0.0.1:8474>
+        url: String,
+    },
+}
+
+/// Settings of the server.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Host the API listens on
+    #[arg(long, default_value = "localhost", value_name = "HOST")]
+    pub host: String,
+    /// Port the API listens on; 0 is any
+    #[arg(long, default_value = "8474", value_name = "PORT")]
+    pub port: u16,
+    /// JSON file of proxies to start with
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Root of every decision
+    #[arg(long, default_value = "1", value_name = "N", allow_negative_numbers = true)]
+    pub seed: i64,
+    /// Accepted for compatibility; metrics of the runtime are part of /metrics
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL")]
+    pub runtime_metrics: bool,
+    /// Accepted for compatibility; metrics of proxies are always there
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL")]
+    pub proxy_metrics: bool,
+    /// Print the version and exit
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL")]
+    pub version: bool,
+    /// Write the ready line to this file, too, atomically
+    #[arg(long, value_name = "FILE")]
+    pub port_file: Option<PathBuf>,
+    /// Write every decision to this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// Bytes held for each direction of a connection, for example 64MiB
+    #[arg(long, default_value = "128MiB", value_name = "SIZE")]
+    pub buffer_limit: ByteCount,
+    /// Threads; one for each processor by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// Reads the command line; the program's own name comes first.
+///
+/// # Errors
+/// Unknown flags and values that are none, and help, which clap treats as an error that exits with 0.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(arguments.into_iter().map(double_dash))?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// `-host` as `--host`. Short flags of one letter and negative numbers stay.
+fn double_dash(argument: OsString) -> OsString {
+    let Some(text) = argument.to_str() else { return argument };
+    let mut after = text.chars().skip(1);
+    let is_long = text.starts_with('-')
+        && after.next().is_some_and(char::is_alphabetic)
+        && after.next().is_some_and(|second| second != '=');
+    if is_long { format!("-{text}").into() } else { argument }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, String> {
+        let words = std::iter::once("chaosproxy").chain(line.split_whitespace());
+        parse(words.map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_read_in_every_spelling_of_go() {
+        for line in ["-host 0.0.0.0 -port 0", "-host=0.0.0.0 -port=0", "--host=0.0.0.0 --port 0"] {
+            let serve = read(line).unwrap().serve;
+            assert_eq!((serve.host.as_str(), serve.port), ("0.0.0.0", 0), "{line}");
+        }
+        let serve = read("-proxy-metrics -runtime-metrics=false -seed -7 -config=p.json").unwrap().serve;
+        assert_eq!((serve.proxy_metrics, serve.runtime_metrics, serve.seed), (true, false, -7));
+        assert!(read("-version").unwrap().serve.version);
+        assert_eq!(read("-buffer-limit 1MiB").unwrap().serve.buffer_limit.0, 1 << 20);
+    }
+
+    #[test]
+    fn defaults_are_those_documented() {
+        let serve = read("").unwrap().serve;
+        assert_eq!((serve.host.as_str(), serve.port, serve.seed), ("localhost", 8474, 1));
+        assert_eq!(serve.buffer_limit.0, 128 << 20);
+    }
+
+    #[test]
+    fn mistakes_are_errors_that_say_what_is_wrong() {
+        for (line, part) in [
+            ("-hots x", "--hots"),
+            ("-port http", "http"),
+            ("-port 70000", "70000"),
+            ("-buffer-limit much", "write it like 64MiB"),
+            ("-proxy-metrics maybe", "maybe"),
+            ("-threads 0", "0"),
+            ("prox", "prox"),
+        ] {
+            let error = read(line).expect_err(line);
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn healthcheck_takes_a_url() {
+        let command = read("healthcheck http://127.0.0.1:8474").unwrap().command;
+        assert!(matches!(command, Some(Command::Healthcheck { url }) if url == "http://127.0.0.1:8474"));
+    }
+}

@@ -1,0 +1,172 @@
+//! One connection from accept to end: what outages do to it at the door, the dial upstream, the forwarding (which
+//! is the driver's), and the end in each of its kinds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaosproxy_path::{Decision, Parameters, Strike};
+use mockreg_proto::seed::fires;
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use crate::counters::Outcome;
+use crate::driver::{Driver, Ending};
+use crate::ledger::Observed;
+use crate::live::{ConnectionState, Kill, Orders, Visit};
+use crate::socket;
+
+/// How long a dial may take. Toxiproxy has no limit and dials in its accept loop, where one dead server keeps
+/// every client waiting; here only this connection waits.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves one client until its connection ends.
+pub(crate) async fn serve(client: TcpStream, mut visit: Visit) {
+    // An error means that the peer is gone, which the first read will tell.
+    let _already_gone = client.set_nodelay(true);
+    visit.outcome = converse(client, &mut visit).await;
+    let (proxy, connection) = (&visit.live.name, visit.record.ordinal);
+    debug!(%proxy, connection, outcome = visit.outcome.name(), "connection ended");
+}
+
+async fn converse(client: TcpStream, visit: &mut Visit) -> Outcome {
+    let orders = match visit.consult() {
+        Ok(orders) => orders,
+        Err(kill) => return killed(kill, visit, [client]),
+    };
+    if is_turned_away(visit, &orders) {
+        visit.live.counters.fault("outage:partial");
+        socket::reset(client);
+        return Outcome::Fault;
+    }
+    if orders.silent {
+        return keep_silent(client, visit).await;
+    }
+    match dial(visit, orders).await {
+        Ok(Some(server)) => forward(client, server, visit).await,
+        Ok(None) => {
+            visit.record.set_state(ConnectionState::Closing);
+            socket::close(client).await;
+            Outcome::Refused
+        }
+        Err(kill) => killed(kill, visit, [client]),
+    }
+}
+
+/// Decides, for each partial outage in force or announced, whether this connection is of its share, and writes the
+/// decision down; whether one in force resets it. Announced ones are decided too, so that every connection has the
+/// same decisions in every run, whenever the outage comes.
+fn is_turned_away(visit: &Visit, orders: &Orders) -> bool {
+    const RULE: &str = "partial";
+    let (live, ordinal) = (&visit.live, visit.record.ordinal);
+    let draw = live.identity(ordinal).draw(RULE, "share");
+    for share in orders.announced.iter().copied() {
+        let is_hit = fires(draw, share);
+        let parameters = Parameters::Share(share);
+        let decision = Decision { rule: RULE.into(), draw, fires: is_hit, action: "reset", parameters };
+        let line = live.ground.ledger.decide(&live.label, ordinal, 1, decision);
+        if is_hit && orders.partial == Some(share) {
+            live.ground.ledger.observe(line, Observed { t_ms: live.ground.clock.now_ms(), bytes: 0 });
+        }
+        live.ground.ledger.settle([line]);
+    }
+    orders.partial.is_some_and(|share| fires(draw, share))
+}
+
+/// Never answers; the connection ends when the client goes, or by order.
+async fn keep_silent(client: TcpStream, visit: &mut Visit) -> Outcome {
+    visit.record.set_state(ConnectionState::Silent);
+    visit.live.counters.fault("outage:silent");
+    tokio::select! {
+        () = socket::closed_by_peer(&client) => Outcome::Fault,
+        kill = visit.killed() => killed(kill, visit, [client]),
+    }
+}
+
+/// Connects upstream, after a black hole if there is one. `None`: the server cannot be reached.
+async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<TcpStream>, Kill> {
+    if orders.black_hole {
+        visit.record.set_state(ConnectionState::Held);
+        visit.live.counters.fault("outage:black_hole");
+        while orders.black_hole {
+            visit.changed().await?;
+            orders = visit.consult()?;
+        }
+        visit.record.set_state(ConnectionState::Dialing);
+    }
+    let connect = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&*orders.upstream));
+    let name = Arc::clone(&visit.live.name);
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::warn!(proxy = %name, upstream = %orders.upstream, %error, "upstream server cannot be reached");
+        Ok(None)
+    };
+    tokio::select! {
+        result = connect => match result {
+            Ok(Ok(server)) => Ok(Some(server)),
+            Ok(Err(error)) => failed(&error),
+            Err(_) => failed(&format_args!("no answer within {DIAL_TIMEOUT:?}")),
+        },
+        kill = visit.killed() => Err(kill),
+    }
+}
+
+async fn forward(client: TcpStream, server: TcpStream, visit: &mut Visit) -> Outcome {
+    let _already_gone = server.set_nodelay(true);
+    visit.record.set_state(ConnectionState::Open);
+    let mut driver = Driver::new(visit, [client, server]);
+    let ending = driver.run().await;
+    let [client, server] = driver.finish(&ending);
+    match ending {
+        Ending::Killed(kill) => killed(kill, visit, [client, server]),
+        Ending::Over { broken: false } => Outcome::Closed,
+        Ending::Over { broken: true } => {
+            [client, server].into_iter().for_each(socket::reset);
+            Outcome::Reset
+        }
+        Ending::Close(_) => {
+            visit.record.set_state(ConnectionState::Closing);
+            tokio::join!(socket::close(client), socket::close(server));
+            Outcome::Fault
+        }
+        Ending::Reset { to, strike } => {
+            visit.record.set_state(ConnectionState::Closing);
+            let sockets = [client, server];
+            socket::drained(&sockets[to]).await;
+            sockets.into_iter().for_each(socket::reset);
+            if strike.is_some() { Outcome::Fault } else { Outcome::Reset }
+        }
+        Ending::Stall(_) => stall([client, server], visit).await,
+    }
+}
+
+/// Moves nothing any more, and leaves the connection open until a peer closes it.
+async fn stall(sockets: [TcpStream; 2], visit: &mut Visit) -> Outcome {
+    visit.record.set_state(ConnectionState::Stalled);
+    tokio::select! {
+        () = socket::closed_by_peer(&sockets[0]) => Outcome::Fault,
+        () = socket::closed_by_peer(&sockets[1]) => Outcome::Fault,
+        kill = visit.killed() => killed(kill, visit, sockets),
+    }
+}
+
+fn killed<const N: usize>(kill: Kill, visit: &Visit, sockets: [TcpStream; N]) -> Outcome {
+    match kill {
+        Kill::Close => Outcome::Stopped,
+        Kill::Reset(fault) => {
+            visit.live.counters.fault(fault);
+            sockets.into_iter().for_each(socket::reset);
+            Outcome::Fault
+        }
+    }
+}
+
+impl Ending {
+    /// The toxic that brought it about.
+    pub(crate) const fn strike(&self) -> Option<&Strike> {
+        match self {
+            Self::Close(strike) | Self::Stall(strike) | Self::Reset { strike: Some(strike), .. } => {
+                Some(strike)
+            }
+            _ => None,
+        }
+    }
+}

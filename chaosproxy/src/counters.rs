@@ -1,0 +1,188 @@
+//! What a proxy counts, live: connections, bytes, faults that struck, and the alarm that rings when so many bytes
+//! have been forwarded.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+
+use chaosproxy_path::Stream;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+/// How a connection ended, as metrics name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    /// Both sides closed.
+    Closed,
+    /// One side was reset, or vanished.
+    Reset,
+    /// A toxic or an outage ended it.
+    Fault,
+    /// The upstream server could not be reached.
+    Refused,
+    /// The proxy was disabled, changed, deleted or stopped.
+    Stopped,
+}
+
+impl Outcome {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Fault => "fault",
+            Self::Refused => "refused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Counts of one proxy. Bytes are counted as they move, not when a connection ends.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) open: AtomicU64,
+    /// Bytes read, by direction.
+    received: [AtomicU64; 2],
+    /// Bytes written, by direction.
+    sent: [AtomicU64; 2],
+    named: Mutex<Named>,
+    forwarded: AtomicU64,
+    /// Rings at the smallest number anyone waits for.
+    alarm: Alarm,
+}
+
+#[derive(Debug, Default)]
+struct Named {
+    outcomes: BTreeMap<Outcome, u64>,
+    faults: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug)]
+struct Alarm {
+    at: AtomicU64,
+    bell: Notify,
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self { at: AtomicU64::new(u64::MAX), bell: Notify::new() }
+    }
+}
+
+/// The counts of one proxy at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyCounts {
+    /// What decisions and metrics call the proxy.
+    pub label: String,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections accepted and closed again because the upstream server could not be reached.
+    pub refused: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Bytes forwarded (delivered) from clients to the server.
+    pub bytes_upstream: u64,
+    /// Bytes forwarded (delivered) from the server to clients.
+    pub bytes_downstream: u64,
+    /// Connections that a fault really struck, by kind.
+    pub faults: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    pub(crate) fn received(&self, stream: Stream, bytes: u64) {
+        self.received[stream as usize].fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn sent(&self, stream: Stream, bytes: u64) {
+        self.sent[stream as usize].fetch_add(bytes, Relaxed);
+        // With the alarm's own order: of a waiter and a sender at the same moment, one sees the other.
+        let forwarded = self.forwarded.fetch_add(bytes, SeqCst) + bytes;
+        if forwarded >= self.alarm.at.load(SeqCst) {
+            self.alarm.at.store(u64::MAX, SeqCst);
+            self.alarm.bell.notify_waiters();
+        }
+    }
+
+    /// Bytes delivered in both directions.
+    pub(crate) fn forwarded(&self) -> u64 {
+        self.forwarded.load(SeqCst)
+    }
+
+    /// Waits until that many bytes have been delivered in both directions.
+    pub(crate) async fn forwarded_at_least(&self, bytes: u64) {
+        loop {
+            let bell = self.alarm.bell.notified();
+            tokio::pin!(bell);
+            bell.as_mut().enable();
+            self.alarm.at.fetch_min(bytes, SeqCst);
+            if self.forwarded() >= bytes {
+                return;
+            }
+            bell.await;
+        }
+    }
+
+    pub(crate) fn ended(&self, outcome: Outcome) {
+        *self.named().outcomes.entry(outcome).or_default() += 1;
+    }
+
+    pub(crate) fn fault(&self, kind: &'static str) {
+        *self.named().faults.entry(kind).or_default() += 1;
+    }
+
+    pub(crate) fn received_bytes(&self, stream: Stream) -> u64 {
+        self.received[stream as usize].load(Relaxed)
+    }
+
+    pub(crate) fn sent_bytes(&self, stream: Stream) -> u64 {
+        self.sent[stream as usize].load(Relaxed)
+    }
+
+    pub(crate) fn outcomes(&self) -> BTreeMap<Outcome, u64> {
+        self.named().outcomes.clone()
+    }
+
+    pub(crate) fn snapshot(&self, label: &str) -> ProxyCounts {
+        let named = self.named();
+        ProxyCounts {
+            label: label.to_owned(),
+            accepted: self.accepted.load(Relaxed),
+            refused: named.outcomes.get(&Outcome::Refused).copied().unwrap_or(0),
+            open: self.open.load(Relaxed),
+            bytes_upstream: self.sent_bytes(Stream::Upstream),
+            bytes_downstream: self.sent_bytes(Stream::Downstream),
+            faults: named.faults.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+        }
+    }
+
+    fn named(&self) -> std::sync::MutexGuard<'_, Named> {
+        // Counts are whole after any panic elsewhere.
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_alarm_rings_for_everyone_who_waits() {
+        let counters = Arc::new(Counters::default());
+        let waiters: Vec<_> = [500, 1000, 1]
+            .map(|bytes| {
+                let counters = Arc::clone(&counters);
+                tokio::spawn(async move { counters.forwarded_at_least(bytes).await })
+            })
+            .into();
+        for _ in 0..1000 {
+            counters.sent(Stream::Upstream, 1);
+            tokio::task::yield_now().await;
+        }
+        for waiter in waiters {
+            tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap();
+        }
+        assert_eq!(counters.snapshot("p").bytes_upstream, 1000);
+    }
+}

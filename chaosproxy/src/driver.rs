@@ -1,0 +1,359 @@
+//! Moves the bytes of one connection: both directions in one task, by readiness. It reads what the chains have
+//! room for, polls them, writes what leaves, keeps what a socket does not take, and sleeps until a socket, the
+//! clock or an order wants something.
+//!
+//! Nothing here waits while it holds bytes outside a chain or a remainder, so a live change or a dropped wait
+//! loses none.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use chaosproxy_path::{Chain, End, Nanos, Out, Stream, Strike};
+use tokio::io::{Interest, Ready};
+use tokio::net::TcpStream;
+
+use crate::clock::{Clock, Timer};
+use crate::live::{ConnectionState, Entry, Kill, Orders, Visit};
+use crate::socket::{self, READ_SIZE, Read};
+
+/// Bytes a connection moves before it lets others run: system calls that succeed never yield on their own.
+const TURN: u64 = 1 << 20;
+
+/// Why forwarding is over.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Both directions ended by themselves; `broken` if a peer was reset or vanished.
+    Over { broken: bool },
+    /// Both sockets are to be closed.
+    Close(Strike),
+    /// Both are to be reset, once socket `to` has got the bytes before it; without a strike its source was reset.
+    Reset { to: usize, strike: Option<Strike> },
+    /// Both stay open and nothing moves.
+    Stall(Strike),
+    /// By order.
+    Killed(Kill),
+}
+
+/// One direction. Lane 0 is upstream and reads socket 0, the client's; lane 1 is downstream and reads socket 1.
+#[derive(Debug)]
+struct Lane {
+    stream: Stream,
+    chain: Chain,
+    /// Left the chain; the destination has not taken it yet.
+    remainder: Bytes,
+    /// The source may send more.
+    reading: bool,
+    /// The destination got everything it will get.
+    over: bool,
+    credit: u64,
+    wake: Option<Nanos>,
+}
+
+impl Lane {
+    fn wants_bytes(&self) -> bool {
+        self.reading && self.credit > 0 && self.remainder.is_empty()
+    }
+
+    fn abandon(&mut self) {
+        (self.over, self.reading, self.wake) = (true, false, None);
+        self.remainder.clear();
+    }
+}
+
+/// A toxic the chains have.
+#[derive(Debug)]
+struct Known {
+    id: u64,
+    revision: u64,
+    stream: Stream,
+    name: Arc<str>,
+}
+
+/// The owner of both sockets while bytes move.
+#[derive(Debug)]
+pub(crate) struct Driver<'a> {
+    visit: &'a mut Visit,
+    clock: Clock,
+    timer: Timer,
+    sockets: [TcpStream; 2],
+    lanes: [Lane; 2],
+    /// The peer of this socket was reset or vanished.
+    broken: [bool; 2],
+    known: Vec<Known>,
+    held: bool,
+    budget: u64,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(visit: &'a mut Visit, sockets: [TcpStream; 2]) -> Self {
+        let clock = visit.live.ground.clock;
+        let identity = visit.live.identity(visit.record.ordinal);
+        let limit = visit.live.ground.buffer_limit;
+        let lanes = [Stream::Upstream, Stream::Downstream].map(|stream| Lane {
+            stream,
+            chain: Chain::new(identity.clone(), limit),
+            remainder: Bytes::new(),
+            reading: true,
+            over: false,
+            credit: 0,
+            wake: None,
+        });
+        let timer = Timer::new(clock);
+        let known = Vec::new();
+        Self { visit, clock, timer, sockets, lanes, broken: [false; 2], known, held: false, budget: 0 }
+    }
+
+    /// Forwards until there is a reason to stop.
+    pub(crate) async fn run(&mut self) -> Ending {
+        match self.forward().await {
+            Ok(never) => match never {},
+            Err(ending) => ending,
+        }
+    }
+
+    /// Notes the end and gives the sockets back.
+    pub(crate) fn finish(self, ending: &Ending) -> [TcpStream; 2] {
+        let live = &self.visit.live;
+        // What comes now (draining, lingering, stalling) follows no more orders than the one to go.
+        live.applied(&self.visit.record, u64::MAX);
+        if let Some(strike) = ending.strike() {
+            live.counters.fault(strike.fault);
+            self.visit.decisions.observe(live, strike);
+        }
+        self.sockets
+    }
+
+    async fn forward(&mut self) -> Result<std::convert::Infallible, Ending> {
+        self.obey()?;
+        loop {
+            if self.visit.orders.has_changed().unwrap_or(true) {
+                self.obey()?;
+            }
+            if self.held {
+                self.visit.changed().await.map_err(Ending::Killed)?;
+                self.obey()?;
+            } else if self.turn()? {
+                tokio::task::yield_now().await;
+            } else {
+                self.wait().await?;
+            }
+        }
+    }
+
+    /// Follows the newest orders.
+    fn obey(&mut self) -> Result<(), Ending> {
+        let orders = self.visit.consult().map_err(Ending::Killed)?;
+        self.change_toxics(&orders.toxics);
+        self.hold(&orders);
+        self.visit.live.applied(&self.visit.record, orders.version);
+        Ok(())
+    }
+
+    fn hold(&mut self, orders: &Orders) {
+        if orders.black_hole && !self.held {
+            self.visit.live.counters.fault("outage:black_hole");
+        }
+        self.held = orders.black_hole;
+        self.visit.record.set_state(if self.held { ConnectionState::Held } else { ConnectionState::Open });
+    }
+
+    /// Edits the chains until they have exactly these toxics.
+    fn change_toxics(&mut self, toxics: &[Entry]) {
+        let now = self.clock.now();
+        let (known, lanes) = (&mut self.known, &mut self.lanes);
+        known.retain(|known| {
+            let stays = toxics.iter().any(|entry| entry.id == known.id);
+            if !stays {
+                lanes[known.stream as usize].chain.detach(&known.name, now);
+            }
+            stays
+        });
+        for entry in toxics {
+            let stream = entry.toxic.stream();
+            let chain = &mut self.lanes[stream as usize].chain;
+            match self.known.iter_mut().find(|known| known.id == entry.id) {
+                Some(known) if known.revision == entry.revision => {}
+                Some(known) => {
+                    known.revision = entry.revision;
+                    chain.update(&entry.toxic, now);
+                }
+                None => {
+                    let name = Arc::clone(entry.toxic.name());
+                    self.known.push(Known { id: entry.id, revision: entry.revision, stream, name });
+                    chain.attach(&entry.toxic, now);
+                }
+            }
+        }
+    }
+
+    /// Moves what can be moved now; whether there is more to do at once.
+    fn turn(&mut self) -> Result<bool, Ending> {
+        let mut more = false;
+        for lane in 0..2 {
+            self.budget = TURN;
+            self.pump(lane)?;
+            more |= self.budget == 0;
+        }
+        if self.lanes.iter().all(|lane| lane.over) {
+            return Err(Ending::Over { broken: self.broken.contains(&true) });
+        }
+        Ok(more)
+    }
+
+    /// Delivers and reads in turn until one of them has nothing to do, or the turn is over.
+    fn pump(&mut self, lane: usize) -> Result<(), Ending> {
+        while self.budget > 0 && self.deliver(lane)? && self.take(lane) {}
+        Ok(())
+    }
+
+    /// Writes what leaves the chain. Whether all of it went.
+    fn deliver(&mut self, lane: usize) -> Result<bool, Ending> {
+        while !self.lanes[lane].over && self.budget > 0 {
+            if !self.flush(lane) {
+                return Ok(false);
+            }
+            let poll = self.lanes[lane].chain.poll(self.clock.now());
+            (self.lanes[lane].wake, self.lanes[lane].credit) = (poll.wake, poll.credit);
+            match poll.out {
+                Out::Nothing => return Ok(true),
+                Out::Deliver(bytes) => self.lanes[lane].remainder = bytes,
+                Out::FinWrite => {
+                    socket::finish_writing(&self.sockets[1 - lane]);
+                    self.lanes[lane].over = true;
+                }
+                Out::CloseBoth(strike) => return Err(Ending::Close(strike)),
+                Out::ResetBoth(strike) => return Err(Ending::Reset { to: 1 - lane, strike }),
+                Out::StallBoth(strike) => return Err(Ending::Stall(strike)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes the remainder. Whether it is gone.
+    fn flush(&mut self, lane: usize) -> bool {
+        while !self.lanes[lane].remainder.is_empty() {
+            match socket::write(&self.sockets[1 - lane], &self.lanes[lane].remainder) {
+                Ok(0) => return false,
+                Ok(n) => {
+                    self.lanes[lane].remainder.advance(n);
+                    self.count_sent(lane, n);
+                }
+                Err(_) => {
+                    self.lose(1 - lane);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Reads into the chain, or past an empty one straight into the destination. Whether there is something new.
+    fn take(&mut self, lane: usize) -> bool {
+        if !self.lanes[lane].wants_bytes() {
+            return false;
+        }
+        let read = if self.lanes[lane].chain.is_transparent() { self.relay(lane) } else { self.offer(lane) };
+        let end = match read {
+            Read::Empty => return false,
+            Read::Bytes(n) => {
+                self.visit.live.counters.received(self.lanes[lane].stream, n as u64);
+                self.budget = self.budget.saturating_sub(n as u64);
+                return true;
+            }
+            Read::End if self.broken[lane] => End::Reset(None),
+            Read::End => End::Fin,
+            Read::Broken => End::Reset(None),
+        };
+        self.broken[lane] |= end != End::Fin;
+        self.lanes[lane].reading = false;
+        self.lanes[lane].chain.offer_end(end, self.clock.now());
+        true
+    }
+
+    fn offer(&mut self, lane: usize) -> Read<usize> {
+        let Lane { chain, credit, .. } = &mut self.lanes[lane];
+        let now = self.clock.now();
+        socket::read(&self.sockets[lane], *credit, |bytes| {
+            chain.offer(Bytes::copy_from_slice(bytes), now);
+            bytes.len()
+        })
+    }
+
+    fn relay(&mut self, lane: usize) -> Read<usize> {
+        let [source, destination] = [&self.sockets[lane], &self.sockets[1 - lane]];
+        let read = socket::read(source, READ_SIZE as u64, |bytes| {
+            let written = socket::write(destination, bytes);
+            let rest = &bytes[written.as_ref().map_or(0, |n| *n)..];
+            (bytes.len(), written, Bytes::copy_from_slice(rest))
+        });
+        match read {
+            Read::Bytes((len, Ok(written), rest)) => {
+                self.lanes[lane].remainder = rest;
+                self.count_sent(lane, written);
+                Read::Bytes(len)
+            }
+            Read::Bytes((len, Err(_), _)) => {
+                self.lose(1 - lane);
+                Read::Bytes(len)
+            }
+            Read::Empty => Read::Empty,
+            Read::End => Read::End,
+            Read::Broken => Read::Broken,
+        }
+    }
+
+    fn count_sent(&mut self, lane: usize, bytes: usize) {
+        let stream = self.lanes[lane].stream;
+        self.visit.live.counters.sent(stream, bytes as u64);
+        self.visit.record.delivered(stream, bytes as u64);
+        self.budget = self.budget.saturating_sub(bytes as u64);
+    }
+
+    /// The peer of a socket is gone: nothing can be delivered to it. What it sent before still is, and its reset
+    /// follows behind.
+    fn lose(&mut self, socket: usize) {
+        self.broken[socket] = true;
+        self.lanes[1 - socket].abandon();
+        let from = &mut self.lanes[socket];
+        if !from.wants_bytes() && from.remainder.is_empty() && from.chain.held() == 0 {
+            from.abandon();
+        }
+    }
+
+    /// Sleeps until a socket is ready for what is wanted of it, something is due, or orders change.
+    async fn wait(&mut self) -> Result<(), Ending> {
+        let interests = [self.interest(0), self.interest(1)];
+        let wake = self.wake();
+        let [client, server] = &self.sockets;
+        let timer = &mut self.timer;
+        let orders = &mut self.visit.orders;
+        let ready = tokio::select! {
+            changed = orders.changed() => {
+                changed.map_err(|_| Ending::Killed(Kill::Close))?;
+                return self.obey();
+            }
+            ready = client.ready(interests[0].unwrap_or(Interest::READABLE)), if interests[0].is_some() => (0, ready),
+            ready = server.ready(interests[1].unwrap_or(Interest::READABLE)), if interests[1].is_some() => (1, ready),
+            () = timer.until(wake.unwrap_or(0)), if wake.is_some() => return Ok(()),
+        };
+        let (socket, ready) = (ready.0, ready.1.unwrap_or(Ready::ERROR));
+        if ready.is_error() && !self.lanes[socket].wants_bytes() {
+            self.lose(socket);
+        }
+        Ok(())
+    }
+
+    /// What is wanted of a socket. One that is not read is watched for a reset, so that an abort is not overlooked.
+    fn interest(&self, socket: usize) -> Option<Interest> {
+        let reads = self.lanes[socket].wants_bytes().then_some(Interest::READABLE);
+        let writes = (!self.lanes[1 - socket].remainder.is_empty()).then_some(Interest::WRITABLE);
+        let aborts = (reads.is_none() && !self.broken[socket]).then_some(Interest::ERROR);
+        [reads, writes, aborts].into_iter().flatten().reduce(Interest::add)
+    }
+
+    /// When time will have something to do. A lane whose destination is full waits for that instead.
+    fn wake(&self) -> Option<Nanos> {
+        let timed = self.lanes.iter().filter(|lane| !lane.over && lane.remainder.is_empty());
+        timed.filter_map(|lane| lane.wake).min()
+    }
+}

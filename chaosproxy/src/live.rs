@@ -1,0 +1,352 @@
+//! What a proxy and its connections share: the orders in force, who is connected, counts, and where decisions are
+//! written down. Orders go one way, through a watch: a connection always sees the newest, never a queue of them,
+//! and says which version it has applied.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chaosproxy_path::{Identity, Stream, Toxic};
+use mockreg_proto::seed::Seed;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
+use crate::counters::{Counters, Outcome};
+use crate::decisions::Decisions;
+use crate::ledger::Ledger;
+
+/// How long a change waits for live connections to apply it. They do within microseconds; one that is busy closing
+/// is not worth a hanging API.
+const APPLY_WAIT: Duration = Duration::from_millis(250);
+/// How long a stopping proxy waits for its connections to go.
+const LEAVE_WAIT: Duration = Duration::from_secs(2);
+
+/// What every proxy of a server needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    pub(crate) seed: Seed,
+    pub(crate) clock: Clock,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Bytes held for each direction of a connection.
+    pub(crate) buffer_limit: u64,
+}
+
+/// One toxic in force. `id` tells it from another of the same name, `revision` from its earlier self.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    pub(crate) revision: u64,
+    pub(crate) toxic: Toxic,
+}
+
+/// How connections are to behave from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    pub(crate) version: u64,
+    /// Where new connections go.
+    pub(crate) upstream: Arc<str>,
+    pub(crate) toxics: Arc<[Entry]>,
+    /// Nothing moves.
+    pub(crate) black_hole: bool,
+    /// New connections are never answered.
+    pub(crate) silent: bool,
+    /// The share of new connections that is reset at once.
+    pub(crate) partial: Option<f64>,
+    /// Shares of partial outages in force or announced: decided, and written down, for each new connection.
+    pub(crate) announced: Arc<[f64]>,
+    /// Connections accepted before the last such moment are closed, or reset.
+    pub(crate) closed: u64,
+    pub(crate) reset: u64,
+    /// Which outage reset them.
+    pub(crate) reset_by: &'static str,
+}
+
+/// When a connection was accepted, in terms of orders.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Born {
+    closed: u64,
+    reset: u64,
+}
+
+/// An order that ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kill {
+    /// Close it, dropping what it holds.
+    Close,
+    /// Reset it, because of this fault.
+    Reset(&'static str),
+}
+
+impl Orders {
+    pub(crate) fn new(upstream: &str) -> Self {
+        Self {
+            version: 1,
+            upstream: upstream.into(),
+            toxics: Arc::new([]),
+            black_hole: false,
+            silent: false,
+            partial: None,
+            announced: Arc::new([]),
+            closed: 0,
+            reset: 0,
+            reset_by: "",
+        }
+    }
+
+    pub(crate) fn kills(&self, born: Born) -> Option<Kill> {
+        match () {
+            () if self.reset > born.reset => Some(Kill::Reset(self.reset_by)),
+            () if self.closed > born.closed => Some(Kill::Close),
+            () => None,
+        }
+    }
+
+    const fn now(&self) -> Born {
+        Born { closed: self.closed, reset: self.reset }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// Connecting to the upstream server.
+    Dialing,
+    /// Forwarding.
+    Open,
+    /// Held by a black hole.
+    Held,
+    /// Accepted during a silent outage: never answered.
+    Silent,
+    /// Stalled by a cut.
+    Stalled,
+    /// Being closed or reset.
+    Closing,
+}
+
+const STATES: [ConnectionState; 6] = [
+    ConnectionState::Dialing,
+    ConnectionState::Open,
+    ConnectionState::Held,
+    ConnectionState::Silent,
+    ConnectionState::Stalled,
+    ConnectionState::Closing,
+];
+
+/// A live connection, as `GET /connections` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// Name of the proxy.
+    pub proxy: String,
+    /// Label of the proxy.
+    pub label: String,
+    /// Place in the order of accepted connections, from 1.
+    pub ordinal: u64,
+    /// Address of the client.
+    pub client: String,
+    /// Milliseconds since the server started when it was accepted.
+    pub opened_ms: u64,
+    /// What it is doing.
+    pub state: ConnectionState,
+    /// Bytes delivered to the server.
+    pub bytes_upstream: u64,
+    /// Bytes delivered to the client.
+    pub bytes_downstream: u64,
+}
+
+/// The proxy's record of one connection.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) ordinal: u64,
+    pub(crate) born: Born,
+    client: SocketAddr,
+    opened_ms: u64,
+    state: AtomicU8,
+    /// Version of the orders it follows; the highest number where it follows none any more, or not yet.
+    applied: AtomicU64,
+    delivered: [AtomicU64; 2],
+}
+
+impl Record {
+    pub(crate) fn set_state(&self, state: ConnectionState) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    pub(crate) fn delivered(&self, stream: Stream, bytes: u64) {
+        self.delivered[stream as usize].fetch_add(bytes, Relaxed);
+    }
+
+    fn view(&self, live: &Live) -> ConnectionView {
+        ConnectionView {
+            proxy: live.name.to_string(),
+            label: live.label.to_string(),
+            ordinal: self.ordinal,
+            client: self.client.to_string(),
+            opened_ms: self.opened_ms,
+            state: STATES[usize::from(self.state.load(Relaxed)) % STATES.len()],
+            bytes_upstream: self.delivered[Stream::Upstream as usize].load(Relaxed),
+            bytes_downstream: self.delivered[Stream::Downstream as usize].load(Relaxed),
+        }
+    }
+}
+
+/// The shared part of a proxy.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) name: Arc<str>,
+    pub(crate) label: Arc<str>,
+    pub(crate) ground: Ground,
+    pub(crate) counters: Counters,
+    pub(crate) orders: watch::Sender<Orders>,
+    records: Mutex<BTreeMap<u64, Arc<Record>>>,
+    ordinals: AtomicU64,
+    /// Rings when a connection applied orders or left.
+    news: Notify,
+}
+
+impl Live {
+    pub(crate) fn new(name: &str, label: &str, upstream: &str, ground: Ground) -> Self {
+        Self {
+            name: name.into(),
+            label: label.into(),
+            ground,
+            counters: Counters::default(),
+            orders: watch::Sender::new(Orders::new(upstream)),
+            records: Mutex::default(),
+            ordinals: AtomicU64::new(0),
+            news: Notify::new(),
+        }
+    }
+
+    /// Registers a connection that was just accepted.
+    pub(crate) fn enter(self: &Arc<Self>, client: SocketAddr) -> Visit {
+        let orders = self.orders.subscribe();
+        let born = orders.borrow().now();
+        let record = Arc::new(Record {
+            ordinal: self.ordinals.fetch_add(1, SeqCst) + 1,
+            born,
+            client,
+            opened_ms: self.ground.clock.now_ms(),
+            state: AtomicU8::new(ConnectionState::Dialing as u8),
+            applied: AtomicU64::new(u64::MAX),
+            delivered: Default::default(),
+        });
+        self.counters.accepted.fetch_add(1, Relaxed);
+        self.counters.open.fetch_add(1, Relaxed);
+        self.records().insert(record.ordinal, Arc::clone(&record));
+        Visit {
+            live: Arc::clone(self),
+            record,
+            orders,
+            decisions: Decisions::default(),
+            outcome: Outcome::Stopped,
+        }
+    }
+
+    /// The identity decisions about a connection are made under.
+    pub(crate) fn identity(&self, ordinal: u64) -> Identity {
+        Identity::new(self.ground.seed, Arc::clone(&self.label), ordinal)
+    }
+
+    /// A connection says which orders it follows now.
+    pub(crate) fn applied(&self, record: &Record, version: u64) {
+        record.applied.store(version, SeqCst);
+        self.news.notify_waiters();
+    }
+
+    /// Gives new orders, and waits until every live connection follows them.
+    pub(crate) async fn order(&self, change: impl FnOnce(&mut Orders)) {
+        let mut version = 0;
+        self.orders.send_modify(|orders| {
+            change(orders);
+            orders.version += 1;
+            version = orders.version;
+        });
+        let all = |record: &Record| record.applied.load(SeqCst) >= version;
+        self.until(APPLY_WAIT, |records| records.values().all(|record| all(record))).await;
+    }
+
+    /// Waits until the connections that were ordered to go are gone.
+    pub(crate) async fn emptied(&self) {
+        let orders = self.orders.borrow().clone();
+        self.until(LEAVE_WAIT, |records| records.values().all(|record| orders.kills(record.born).is_none()))
+            .await;
+    }
+
+    async fn until(&self, limit: Duration, done: impl Fn(&BTreeMap<u64, Arc<Record>>) -> bool) {
+        let wait = async {
+            loop {
+                let news = self.news.notified();
+                tokio::pin!(news);
+                news.as_mut().enable();
+                if done(&self.records()) {
+                    return;
+                }
+                news.await;
+            }
+        };
+        if tokio::time::timeout(limit, wait).await.is_err() {
+            tracing::warn!(proxy = %self.name, "some connections have not followed an order yet");
+        }
+    }
+
+    pub(crate) fn connections(&self) -> Vec<ConnectionView> {
+        self.records().values().map(|record| record.view(self)).collect()
+    }
+
+    fn records(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Record>>> {
+        // Entries are inserted and removed whole.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's stay at its proxy: it is registered as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) live: Arc<Live>,
+    pub(crate) record: Arc<Record>,
+    pub(crate) orders: watch::Receiver<Orders>,
+    pub(crate) decisions: Decisions,
+    /// How it ended; stays at "stopped" if its task is dropped in the middle.
+    pub(crate) outcome: Outcome,
+}
+
+impl Visit {
+    /// The newest orders, unless they (or the end of the proxy) end this connection. What their toxics decide is
+    /// written down.
+    pub(crate) fn consult(&mut self) -> Result<Orders, Kill> {
+        let orders = self.orders.borrow_and_update().clone();
+        self.decisions.follow(&self.live, self.record.ordinal, &orders.toxics);
+        orders.kills(self.record.born).map_or(Ok(orders), Err)
+    }
+
+    /// Waits for newer orders.
+    pub(crate) async fn changed(&mut self) -> Result<(), Kill> {
+        self.orders.changed().await.map_err(|_| Kill::Close)
+    }
+
+    /// Waits until orders end this connection.
+    pub(crate) async fn killed(&mut self) -> Kill {
+        loop {
+            if let Err(kill) = self.consult() {
+                return kill;
+            }
+            if let Err(kill) = self.changed().await {
+                return kill;
+            }
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.decisions.settle(&self.live);
+        self.live.records().remove(&self.record.ordinal);
+        self.live.counters.open.fetch_sub(1, Relaxed);
+        self.live.counters.ended(self.outcome);
+        self.live.news.notify_waiters();
+    }
+}

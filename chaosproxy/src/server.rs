@@ -1,0 +1,422 @@
+//! A running proxy server: its API, its proxies, and a runtime of its own, so that it is never starved by the
+//! program it is embedded in and can be started and stopped from anywhere.
+
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use mockreg_proto::seed::Seed;
+use thiserror::Error;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::api;
+use crate::clock::Clock;
+use crate::counters::ProxyCounts;
+use crate::ledger::{Ledger, LedgerLine};
+use crate::listen;
+use crate::live::{ConnectionView, Ground};
+use crate::outage::{Outage, OutageKind};
+use crate::proxies::Proxies;
+use crate::proxy::{Proxy, ProxyError, ProxySpec, ProxyUpdate, ProxyView};
+use crate::timeline::{Schedule, Timeline, TimelineError, TimelineView};
+use crate::toxic::Toxic;
+
+/// Bytes held for each direction of a connection, where nothing else is asked for.
+pub const DEFAULT_BUFFER_LIMIT: u64 = 128 << 20;
+/// The least that works: a read and its bookkeeping.
+const LEAST_BUFFER_LIMIT: u64 = 64 << 10;
+/// How long stopping waits for tasks that are in the middle of something.
+const STOP_WAIT: Duration = Duration::from_secs(2);
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The API's address is in use or not of this machine. Choose another, or stop what is there.
+    #[error("cannot serve the API on {address}: {source}")]
+    Api {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The ledger file cannot be created.
+    #[error("cannot create the ledger {}: {source}", path.display())]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A proxy it was to start with failed.
+    #[error("proxy {name}: {source}")]
+    Proxy {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: ProxyError,
+    },
+    /// The system gives no threads.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+/// What the API works on.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) timeline: Schedule,
+}
+
+/// Settings of a server to be started.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    api: SocketAddr,
+    seed: u64,
+    ledger: Option<PathBuf>,
+    buffer_limit: u64,
+    threads: Option<usize>,
+    proxies: Vec<ProxySpec>,
+}
+
+impl Builder {
+    /// Address of the API; a free port of loopback by default.
+    #[must_use]
+    pub const fn api(mut self, address: SocketAddr) -> Self {
+        self.api = address;
+        self
+    }
+
+    /// Root of every decision; 1 by default.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// A file for the ledger, beside the ring in memory.
+    #[must_use]
+    pub fn ledger_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ledger = Some(path.into());
+        self
+    }
+
+    /// Bytes held for each direction of a connection; 128 MiB by default, at least 64 KiB.
+    #[must_use]
+    pub const fn buffer_limit(mut self, bytes: u64) -> Self {
+        self.buffer_limit = bytes;
+        self
+    }
+
+    /// Threads of its runtime; one for each processor by default.
+    #[must_use]
+    pub const fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// A proxy to start with. Enabled ones listen before [`Builder::start`] returns.
+    #[must_use]
+    pub fn proxy(mut self, spec: ProxySpec) -> Self {
+        self.proxies.push(spec);
+        self
+    }
+
+    /// Starts; returns when the API and all proxies listen.
+    ///
+    /// # Errors
+    /// An address is busy, the ledger file cannot be created, or there are no threads.
+    pub fn start(self) -> Result<Server, StartError> {
+        let ledger = Ledger::open(self.ledger.as_deref()).map_err(|source| {
+            let path = self.ledger.clone().unwrap_or_default();
+            StartError::Ledger { path, source }
+        })?;
+        let ground = Ground {
+            seed: Seed::root(self.seed),
+            clock: Clock::start(),
+            ledger: Arc::new(ledger),
+            buffer_limit: self.buffer_limit.max(LEAST_BUFFER_LIMIT),
+        };
+        let runtime = runtime(self.threads).map_err(StartError::Runtime)?;
+        let proxies = Arc::new(Proxies::new(ground));
+        let core = Arc::new(Core { timeline: Schedule::new(Arc::clone(&proxies)), proxies });
+        let mut server = Server { core, api: self.api, runtime: Some(runtime) };
+        let core = Arc::clone(&server.core);
+        server.api =
+            server.run(async move { open(self.api, &self.proxies, core).await }).unwrap_or_else(|_| {
+                Err(StartError::Runtime(io::Error::other("the runtime stopped while starting")))
+            })?;
+        Ok(server)
+    }
+}
+
+fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads.max(1));
+    }
+    builder.thread_name("chaosproxy").enable_all().build()
+}
+
+/// Opens the API's port, then the proxies, then serves.
+async fn open(address: SocketAddr, proxies: &[ProxySpec], core: Arc<Core>) -> Result<SocketAddr, StartError> {
+    let bound = listen::reserve(address).and_then(|socket| socket.listen(128));
+    let listener = bound.map_err(|source| StartError::Api { address, source })?;
+    let address = listener.local_addr().map_err(|source| StartError::Api { address, source })?;
+    for spec in proxies {
+        let created = core.proxies.create(spec).await;
+        created.map_err(|source| StartError::Proxy { name: spec.name.clone(), source })?;
+    }
+    tokio::spawn(api::serve(listener, core));
+    Ok(address)
+}
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    core: Arc<Core>,
+    api: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Server {
+    /// Settings with their defaults.
+    pub const fn builder() -> Builder {
+        Builder {
+            api: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            seed: 1,
+            ledger: None,
+            buffer_limit: DEFAULT_BUFFER_LIMIT,
+            threads: None,
+            proxies: Vec::new(),
+        }
+    }
+
+    /// Where the API listens.
+    pub const fn api_addr(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Base URL of the API.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    /// Creates a proxy.
+    ///
+    /// # Errors
+    /// The name is taken, a field is missing, or it cannot listen.
+    pub fn create(&self, spec: ProxySpec) -> Result<ProxyHandle, ProxyError> {
+        let core = Arc::clone(&self.core);
+        let (proxy, view) = self.run(async move {
+            let proxy = core.proxies.create(&spec).await?;
+            let view = proxy.view().await;
+            Ok::<_, ProxyError>((proxy, view))
+        })??;
+        Ok(self.handle(proxy, view))
+    }
+
+    /// A proxy by its name.
+    pub fn proxy(&self, name: &str) -> Option<ProxyHandle> {
+        let (core, name) = (Arc::clone(&self.core), name.to_owned());
+        let found = self.run(async move {
+            let proxy = core.proxies.get(&name).await?;
+            let view = proxy.view().await;
+            Ok::<_, ProxyError>((proxy, view))
+        });
+        let (proxy, view) = found.ok()?.ok()?;
+        Some(self.handle(proxy, view))
+    }
+
+    /// Removes a proxy and closes its connections.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn remove(&self, name: &str) -> Result<(), ProxyError> {
+        let (core, name) = (Arc::clone(&self.core), name.to_owned());
+        self.run(async move { core.proxies.remove(&name).await })?
+    }
+
+    /// Begins an outage; it is in force when this returns, and ends by itself after `time`, where one is given.
+    ///
+    /// # Errors
+    /// There is no proxy of that name.
+    pub fn outage(
+        &self,
+        proxy: &str,
+        kind: OutageKind,
+        time: Option<Duration>,
+    ) -> Result<Outage, ProxyError> {
+        self.partial_outage(proxy, kind, None, time)
+    }
+
+    /// The same with the share of new connections that a partial outage resets.
+    ///
+    /// # Errors
+    /// There is no proxy of that name.
+    pub fn partial_outage(
+        &self,
+        proxy: &str,
+        kind: OutageKind,
+        share: Option<f64>,
+        time: Option<Duration>,
+    ) -> Result<Outage, ProxyError> {
+        let (core, name) = (Arc::clone(&self.core), proxy.to_owned());
+        let for_ms = time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.run(async move {
+            let proxy = core.proxies.get(&name).await?;
+            Ok(core.proxies.outages.begin(proxy, kind, share, for_ms).await)
+        })?
+    }
+
+    /// Ends an outage.
+    ///
+    /// # Errors
+    /// There is none with that id in force.
+    pub fn end_outage(&self, id: u64) -> Result<(), ProxyError> {
+        let core = Arc::clone(&self.core);
+        self.run(async move { core.proxies.outages.end(id).await })?
+    }
+
+    /// Replaces the timeline.
+    ///
+    /// # Errors
+    /// An event that cannot be.
+    pub fn put_timeline(&self, timeline: Timeline) -> Result<(), TimelineError> {
+        let core = Arc::clone(&self.core);
+        self.run(async move { core.timeline.put(&timeline).await }).unwrap_or(Err(TimelineError::Missing))
+    }
+
+    /// Starts the timeline.
+    ///
+    /// # Errors
+    /// There is none, or it is running.
+    pub fn start_timeline(&self) -> Result<(), TimelineError> {
+        let core = Arc::clone(&self.core);
+        self.run(async move { core.timeline.start() }).unwrap_or(Err(TimelineError::Missing))
+    }
+
+    /// The timeline and how it goes.
+    pub fn timeline(&self) -> TimelineView {
+        self.core.timeline.view()
+    }
+
+    /// The ledger's lines in memory, oldest first.
+    pub fn ledger(&self) -> Vec<LedgerLine> {
+        self.core.proxies.ground.ledger.lines()
+    }
+
+    /// Live connections.
+    pub fn connections(&self) -> Vec<ConnectionView> {
+        let core = Arc::clone(&self.core);
+        self.run(async move { core.proxies.connections().await }).unwrap_or_default()
+    }
+
+    /// Stops: closes the API, the proxies and their connections, and writes the rest of the ledger.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    fn shut_down(&mut self) {
+        let core = Arc::clone(&self.core);
+        let closed = self.run(async move {
+            core.timeline.clear().await;
+            core.proxies.stop().await;
+        });
+        let Some(runtime) = self.runtime.take() else { return };
+        debug_assert!(closed.is_ok(), "the runtime is there, and nothing in it panics");
+        self.core.proxies.ground.ledger.close();
+        // A runtime must not be dropped where another one runs; a thread of its own may wait for it.
+        let stopping = std::thread::spawn(move || runtime.shutdown_timeout(STOP_WAIT));
+        let _nothing_to_report = stopping.join();
+    }
+
+    fn handle(&self, proxy: Arc<Proxy>, view: ProxyView) -> ProxyHandle {
+        let runtime = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
+        ProxyHandle { proxy, runtime, listen: view.listen }
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, ProxyError> {
+        run(self.runtime.as_ref().map(Runtime::handle), work)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+/// Runs something on the server's runtime and waits for it, from synchronous and asynchronous callers alike.
+fn run<T: Send + 'static>(
+    runtime: Option<&Handle>,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, ProxyError> {
+    let (done, result) = mpsc::sync_channel(1);
+    runtime.ok_or(ProxyError::Stopped)?.spawn(async move {
+        // The caller is waiting, unless its thread died.
+        let _caller_gone = done.send(work.await);
+    });
+    result.recv().map_err(|_| ProxyError::Stopped)
+}
+
+/// A proxy of a running server.
+#[derive(Clone, Debug)]
+pub struct ProxyHandle {
+    proxy: Arc<Proxy>,
+    runtime: Option<Handle>,
+    listen: String,
+}
+
+impl ProxyHandle {
+    /// Where it listens; as it was asked to, where it is disabled.
+    ///
+    /// # Panics
+    /// Never for a proxy that was enabled when this handle was made; a disabled one may have a name for an address.
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.listen.parse().expect("an enabled proxy has a resolved address")
+    }
+
+    /// Adds a toxic; live connections have it when this returns. Gives its name.
+    ///
+    /// # Errors
+    /// The name is taken, or the attributes make no sense.
+    pub fn add(&self, toxic: Toxic) -> Result<String, ProxyError> {
+        self.run(async move |proxy| proxy.add_toxic(&toxic).await.map(|toxic| toxic.name().to_string()))?
+    }
+
+    /// Removes a toxic.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn remove(&self, name: &str) -> Result<(), ProxyError> {
+        let name = name.to_owned();
+        self.run(async move |proxy| proxy.remove_toxic(&name).await)?
+    }
+
+    /// Enables it, or disables it and closes its connections.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub fn set_enabled(&self, enabled: bool) -> Result<(), ProxyError> {
+        let update = ProxyUpdate { enabled: Some(enabled), ..ProxyUpdate::default() };
+        self.run(async move |proxy| proxy.update(&update).await)?
+    }
+
+    /// What it has counted.
+    pub fn counts(&self) -> ProxyCounts {
+        self.proxy.live.counters.snapshot(&self.proxy.live.label)
+    }
+
+    fn run<T: Send + 'static, F>(&self, work: impl FnOnce(Arc<Proxy>) -> F) -> Result<T, ProxyError>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        run(self.runtime.as_ref(), work(Arc::clone(&self.proxy)))
+    }
+}

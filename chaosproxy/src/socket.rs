@@ -1,0 +1,157 @@
+//! One socket, handled by readiness: reads and writes that never wait, closing in each of its kinds, and the
+//! question whether a peer is gone that needs no reading.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
+
+use rustix::net::Shutdown;
+use tokio::io::{Interest, Ready};
+use tokio::net::TcpStream;
+
+/// Largest read. It fits the second-level cache, so bytes are written from where they were read.
+pub(crate) const READ_SIZE: usize = 256 * 1024;
+/// How long an orderly close waits for the peer's last bytes. Closing with unread bytes would be a reset; a peer
+/// that never stops sending is not waited for longer than this.
+const CLOSE_LINGER: Duration = Duration::from_secs(1);
+/// How long a reset waits for the bytes before it to arrive. A peer that does not read gets its reset anyway.
+const RESET_DRAIN: Duration = Duration::from_millis(500);
+/// How often the send queue is looked at meanwhile: there is no event for an empty one.
+const DRAIN_LOOK: Duration = Duration::from_micros(500);
+
+thread_local! {
+    /// Bytes between reading and writing or queueing; a buffer of a thread, so that an idle connection has none.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+}
+
+/// Result of a read that does not wait.
+#[derive(Debug)]
+pub(crate) enum Read<T> {
+    /// Bytes came; this is what became of them.
+    Bytes(T),
+    /// Nothing to read now.
+    Empty,
+    /// The peer sent its last byte.
+    End,
+    /// The connection is broken.
+    Broken,
+}
+
+/// Reads at most `len` bytes and hands them to `take` where they lie.
+pub(crate) fn read<T>(socket: &TcpStream, len: u64, take: impl FnOnce(&[u8]) -> T) -> Read<T> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let len = scratch.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+        let buffer = &mut scratch[..len];
+        match nonblocking(socket, Interest::READABLE, len, || Ok(rustix::io::read(socket, &mut *buffer)?)) {
+            Ok(Some(0)) => Read::End,
+            Ok(Some(n)) => Read::Bytes(take(&buffer[..n])),
+            Ok(None) => Read::Empty,
+            Err(_) => Read::Broken,
+        }
+    })
+}
+
+/// Writes what the socket takes now. `Ok(0)`: nothing.
+pub(crate) fn write(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let send = || {
+        // No SIGPIPE: Rust's runtime ignores it, and so do programs that embed this one.
+        Ok(rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL)?)
+    };
+    Ok(nonblocking(socket, Interest::WRITABLE, bytes.len(), send)?.unwrap_or(0))
+}
+
+/// One system call under readiness. A short result means that the socket is drained or full, so readiness is
+/// cleared at once instead of by another call that fails: for small requests that call is a good part of the cost.
+fn nonblocking(
+    socket: &TcpStream,
+    interest: Interest,
+    len: usize,
+    mut call: impl FnMut() -> io::Result<usize>,
+) -> io::Result<Option<usize>> {
+    let mut short = None;
+    let result = socket.try_io(interest, || {
+        loop {
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(n) if 0 < n && n < len => {
+                    short = Some(n);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                other => return other,
+            }
+        }
+    });
+    match result {
+        Ok(n) => Ok(Some(n)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(short),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends the writing side. An error means that the peer is gone already.
+pub(crate) fn finish_writing(socket: &TcpStream) {
+    let _already_gone = rustix::net::shutdown(socket, Shutdown::Write);
+}
+
+/// Waits until the peer has closed or reset, without reading a byte it sent.
+pub(crate) async fn closed_by_peer(socket: &TcpStream) {
+    loop {
+        match socket.ready(Interest::READABLE | Interest::ERROR).await {
+            Ok(ready) if !gone(ready) => {
+                // Forget what is readable; the next event, data or end, sets it anew. Ends are never forgotten.
+                let _cleared: io::Result<()> =
+                    socket.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+            }
+            _ => return,
+        }
+    }
+}
+
+fn gone(ready: Ready) -> bool {
+    ready.is_read_closed() || ready.is_error()
+}
+
+/// Closes in an orderly way: FIN, and what still comes in is discarded so that it does not turn into a reset.
+pub(crate) async fn close(socket: TcpStream) {
+    finish_writing(&socket);
+    let discard = async {
+        loop {
+            match read(&socket, READ_SIZE as u64, <[u8]>::len) {
+                Read::Bytes(_) => tokio::task::yield_now().await,
+                Read::Empty => {
+                    if socket.readable().await.is_err() {
+                        return;
+                    }
+                }
+                Read::End | Read::Broken => return,
+            }
+        }
+    };
+    let _peer_kept_sending = tokio::time::timeout(CLOSE_LINGER, discard).await;
+}
+
+/// Resets: RST to the peer, unsent and unread bytes are dropped.
+pub(crate) fn reset(socket: TcpStream) {
+    let _already_gone = socket.set_zero_linger();
+    drop(socket);
+}
+
+/// Waits until the peer's kernel has everything that was written, within a bound.
+pub(crate) async fn drained(socket: &TcpStream) {
+    let empty = async {
+        while unsent(socket).is_ok_and(|bytes| bytes > 0) {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    };
+    let _peer_does_not_read = tokio::time::timeout(RESET_DRAIN, empty).await;
+}
+
+/// Bytes written and not yet acknowledged (`SIOCOUTQ`).
+#[expect(unsafe_code, reason = "rustix has this request only behind its unsafe generic call")]
+fn unsent(socket: &TcpStream) -> io::Result<u32> {
+    /// `SIOCOUTQ`, the same number as `TIOCOUTQ`: linux/sockios.h.
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: the request writes one C int and reads nothing, as `Getter` with `i32` declares.
+    let bytes = unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) }?;
+    Ok(u32::try_from(bytes).unwrap_or(0))
+}

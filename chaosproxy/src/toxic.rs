@@ -1,0 +1,112 @@
+//! Toxics as a caller of the library describes them.
+
+use std::time::Duration;
+
+use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
+
+/// A toxic to be added to a proxy: kind and attributes, and a name, direction and toxicity that have defaults.
+///
+/// ```
+/// use std::time::Duration;
+/// use chaosproxy::{CutAction, Toxic};
+///
+/// let slow = Toxic::latency(Duration::from_millis(50), Duration::ZERO).upstream().named("half_rtt");
+/// let broken = Toxic::cut(4_000_000_000, CutAction::Stall).toxicity(0.5);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Toxic {
+    pub(crate) name: Option<String>,
+    pub(crate) stream: Stream,
+    pub(crate) toxicity: f32,
+    pub(crate) attributes: Attributes,
+}
+
+impl Toxic {
+    /// A toxic of any kind: downstream, on all connections, named `<type>_<stream>`.
+    pub const fn new(attributes: Attributes) -> Self {
+        Self { name: None, stream: Stream::Downstream, toxicity: 1.0, attributes }
+    }
+
+    /// Delays data by `latency`, give or take `jitter`; whole milliseconds.
+    pub fn latency(latency: Duration, jitter: Duration) -> Self {
+        Self::new(Attributes::Latency { latency: milliseconds(latency), jitter: milliseconds(jitter) })
+    }
+
+    /// Limits each connection to so many bytes per second, in steps of 1000.
+    pub fn bandwidth(bytes_per_second: u64) -> Self {
+        Self::new(Attributes::Bandwidth { rate: whole(bytes_per_second / 1000), shared: false })
+    }
+
+    /// Limits all connections of the proxy together to so many bytes per second, in steps of 1000.
+    pub fn shared_bandwidth(bytes_per_second: u64) -> Self {
+        Self::new(Attributes::Bandwidth { rate: whole(bytes_per_second / 1000), shared: true })
+    }
+
+    /// Breaks each connection after an exponentially distributed number of bytes.
+    pub fn cut(mean_bytes: u64, action: CutAction) -> Self {
+        Self::new(Attributes::Cut { mean_bytes: whole(mean_bytes), action })
+    }
+
+    /// Discards all data, and closes after a while without any; zero: with the source.
+    pub fn timeout(timeout: Duration) -> Self {
+        Self::new(Attributes::Timeout { timeout: milliseconds(timeout) })
+    }
+
+    /// Resets the connection a while after its first data.
+    pub fn reset_peer(timeout: Duration) -> Self {
+        Self::new(Attributes::ResetPeer { timeout: milliseconds(timeout) })
+    }
+
+    /// On bytes from the client to the server.
+    #[must_use]
+    pub const fn upstream(mut self) -> Self {
+        self.stream = Stream::Upstream;
+        self
+    }
+
+    /// On bytes from the server to the client, the default.
+    #[must_use]
+    pub const fn downstream(mut self) -> Self {
+        self.stream = Stream::Downstream;
+        self
+    }
+
+    /// Under a name of its own, unique within the proxy.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// On a share of the connections only.
+    #[must_use]
+    pub const fn toxicity(mut self, share: f32) -> Self {
+        self.toxicity = share;
+        self
+    }
+
+    pub(crate) fn name(&self) -> String {
+        let default = || format!("{}_{}", self.attributes.kind(), stream_name(self.stream));
+        self.name.clone().unwrap_or_else(default)
+    }
+
+    pub(crate) fn realise(&self) -> Result<chaosproxy_path::Toxic, AttributesError> {
+        chaosproxy_path::Toxic::try_new(self.name(), self.stream, self.toxicity, self.attributes.clone())
+    }
+}
+
+/// The direction as the API spells it.
+pub(crate) const fn stream_name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Upstream => "upstream",
+        Stream::Downstream => "downstream",
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

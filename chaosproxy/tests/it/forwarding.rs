@@ -1,0 +1,131 @@
+//! Bytes, ends and failures without any fault.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use chaosproxy::{ProxySpec, Server, Toxic};
+
+use crate::harness::*;
+
+#[test]
+fn a_stream_arrives_whole_in_both_directions() {
+    let (_server, proxy) = proxied(echo());
+    let sender = connect(proxy.listen_addr());
+    let mut receiver = sender.try_clone().unwrap();
+    let sent = pattern(0, 20_000_000);
+    let writer = thread::spawn({
+        let (mut sender, sent) = (sender, sent.clone());
+        move || {
+            sender.write_all(&sent).unwrap();
+            sender.shutdown(Shutdown::Write).unwrap();
+        }
+    });
+    let (got, end) = read_all(&mut receiver, PATIENCE);
+    writer.join().unwrap();
+    assert!(got == sent, "{} of {}", got.len(), sent.len());
+    assert_eq!(end, End::Fin);
+    eventually("the counters have it", || {
+        let counts = proxy.counts();
+        (counts.bytes_upstream, counts.bytes_downstream, counts.open) == (20_000_000, 20_000_000, 0)
+    });
+}
+
+#[test]
+fn a_half_closed_connection_stays_half_open() {
+    // Answers only after it has seen the end of the request.
+    let late = upstream(|mut stream| {
+        let mut request = Vec::new();
+        stream.read_to_end(&mut request).unwrap();
+        stream.write_all(&pattern(0, 3_000_000)).unwrap();
+    });
+    let (_server, proxy) = proxied(late);
+    proxy.add(Toxic::latency(Duration::from_millis(20), Duration::ZERO)).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    client.write_all(b"request").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let (got, end) = read_all(&mut client, PATIENCE);
+    assert!(got == pattern(0, 3_000_000), "{}", got.len());
+    assert_eq!(end, End::Fin);
+}
+
+#[test]
+fn a_dead_upstream_ends_the_client_within_half_a_second() {
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_server, proxy) = proxied(dead);
+    let mut client = connect(proxy.listen_addr());
+    let (got, end) = read_all(&mut client, Duration::from_millis(500));
+    assert_eq!((got.len(), end), (0, End::Fin));
+    drop(client);
+    eventually("it is counted as refused", || proxy.counts().refused == 1 && proxy.counts().open == 0);
+}
+
+#[test]
+fn a_reset_of_one_side_reaches_the_other_behind_its_bytes() {
+    // Sends, then resets: closing with unread input does that.
+    let rude = upstream(|mut stream| {
+        stream.read_exact(&mut [0; 4]).unwrap();
+        stream.write_all(&pattern(0, 10_000)).unwrap();
+        thread::sleep(Duration::from_millis(50));
+    });
+    let (_server, proxy) = proxied(rude);
+    proxy.add(Toxic::latency(Duration::from_millis(100), Duration::ZERO)).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    client.write_all(b"request that is not read to its end").unwrap();
+    let (got, end) = read_all(&mut client, PATIENCE);
+    assert_eq!((got.len(), end), (10_000, End::Reset));
+}
+
+#[test]
+fn a_client_that_vanishes_frees_its_connection() {
+    let (_server, proxy) = proxied(source(1 << 30));
+    for _ in 0..20 {
+        let mut client = connect(proxy.listen_addr());
+        client.read_exact(&mut [0; 1000]).unwrap();
+        drop(client);
+    }
+    eventually("no connection is left", || proxy.counts().open == 0);
+}
+
+/// 1,000 connections, some idle, some aborted, some with toxics coming and going: nothing is left of them.
+#[test]
+fn nothing_is_left_of_a_thousand_connections() {
+    let (server, proxy) = proxied(echo());
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    for round in 0..20u32 {
+        let mut clients: Vec<_> = (0..50).map(|_| connect(proxy.listen_addr())).collect();
+        let name = proxy.add(Toxic::latency(Duration::from_millis(1), Duration::ZERO)).unwrap();
+        for client in clients.iter_mut().step_by(2) {
+            ping(client, &round.to_be_bytes());
+        }
+        proxy.remove(&name).unwrap();
+    }
+    eventually("no connection is left", || server.connections().is_empty());
+    eventually("no descriptor is left", || descriptors() <= before + 20);
+}
+
+#[test]
+fn a_server_can_be_embedded_in_another_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = Server::builder().threads(1).start().unwrap();
+        let proxy = server.create(ProxySpec::new("source", echo().to_string())).unwrap();
+        ping(&mut connect(proxy.listen_addr()), b"hello");
+        server.stop();
+        assert!(std::net::TcpStream::connect(proxy.listen_addr()).is_err());
+        assert!(proxy.add(Toxic::bandwidth(1000)).is_err(), "its server is gone");
+    });
+}
+
+/// The mean cost of a round trip through the proxy is below 300 µs in each direction.
+#[test]
+fn the_proxy_adds_little_delay() {
+    let server = echo();
+    let (_server, proxy) = proxied(server);
+    let (mut direct, mut through) = (connect(server), connect(proxy.listen_addr()));
+    let direct = median((0..200).map(|_| ping(&mut direct, b"x")));
+    let through = median((0..200).map(|_| ping(&mut through, b"x")));
+    assert!(through < direct + Duration::from_micros(600), "{through:?} against {direct:?}");
+}

@@ -1,0 +1,11 @@
+//! The proxy over real sockets of loopback: what it does to bytes, what its API says, what its program does.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+mod api;
+mod forwarding;
+mod harness;
+mod outages;
+mod program;
+mod records;
+mod timeline;
+mod toxics;

@@ -1,0 +1,155 @@
+//! Ledger, counters, connections and metrics; and that the same seed decides the same.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use chaosproxy::{
+    ConnectionState, CutAction, LedgerLine, OutageKind, ProxySpec, Server, Timeline, TimelineEvent, Toxic,
+};
+
+use crate::harness::*;
+
+/// Runs 40 connections of different lengths, some of them at once, and gives the ledger's decisions by identity.
+fn decisions(seed: u64, at_once: usize) -> BTreeMap<String, Vec<String>> {
+    let server = Server::builder().seed(seed).start().unwrap();
+    let spec = ProxySpec {
+        label: Some("source".into()),
+        ..ProxySpec::new(format!("run-{at_once}"), echo().to_string())
+    };
+    let proxy = server.create(spec.clone()).unwrap();
+    proxy.add(Toxic::cut(200_000, CutAction::Reset).named("pull_reset")).unwrap();
+    proxy.add(Toxic::cut(200_000, CutAction::Stall).upstream().named("push_stall")).unwrap();
+    proxy.add(Toxic::latency(Duration::from_millis(1), Duration::ZERO).toxicity(0.5)).unwrap();
+    let partial = TimelineEvent {
+        proxy: spec.name,
+        after_bytes: Some(100_000 * at_once as u64),
+        for_ms: Some(50),
+        outage: Some("partial".into()),
+        ..TimelineEvent::default()
+    };
+    server.put_timeline(Timeline { events: vec![partial] }).unwrap();
+    server.start_timeline().unwrap();
+    for batch in 0..40 / at_once {
+        let mut clients: Vec<_> = (0..at_once).map(|_| connect(proxy.listen_addr())).collect();
+        for client in &mut clients {
+            let _broken_by_a_cut = client.write_all(&vec![7; 10_000 * batch]);
+        }
+    }
+    eventually("all are accepted", || proxy.counts().accepted == 40);
+    eventually("all are decided", || server.ledger().len() == 160);
+    let mut by_identity: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for LedgerLine { decision, .. } in server.ledger() {
+        let text = serde_json::to_string(&decision).unwrap();
+        by_identity.entry(decision.identity).or_default().push(text);
+    }
+    by_identity.values_mut().for_each(|lines| lines.sort());
+    by_identity
+}
+
+#[test]
+fn the_same_seed_decides_the_same_for_every_connection() {
+    let first = decisions(1, 4);
+    assert_eq!(first.len(), 40);
+    assert_eq!(first, decisions(1, 20), "whatever the concurrency, the name and the time of the outage");
+    let other = decisions(2, 4);
+    for (identity, lines) in &first {
+        assert_ne!(lines, &other[identity], "{identity}");
+    }
+}
+
+#[test]
+fn a_fault_that_struck_is_observed_and_one_that_did_not_is_not() {
+    let (server, proxy) = proxied(source(1_000_000));
+    proxy.add(Toxic::cut(1_000_000, CutAction::Reset).named("cut")).unwrap();
+    for _ in 0..20 {
+        read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+    }
+    eventually("all have ended", || server.connections().is_empty());
+    let lines = server.ledger();
+    assert_eq!(lines.len(), 20);
+    for line in &lines {
+        let chaosproxy::LedgerParameters::After { after } = line.decision.parameters else {
+            panic!("{line:?}")
+        };
+        assert_eq!(line.observed.is_some(), after <= 1_000_000, "{line:?}");
+    }
+    let struck = lines.iter().filter(|line| line.observed.is_some()).count() as u64;
+    assert!(struck > 5 && struck < 18, "{struck} of 20 at 1 - 1/e");
+    assert_eq!(proxy.counts().faults["cut:reset"], struck);
+}
+
+#[test]
+fn the_ledger_is_served_as_lines_and_written_to_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.ndjson");
+    let server = Server::builder().ledger_file(&path).start().unwrap();
+    let proxy = server.create(ProxySpec::new("source", source(100_000).to_string())).unwrap();
+    proxy.add(Toxic::cut(50_000, CutAction::Reset)).unwrap();
+    for _ in 0..10 {
+        read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+    }
+    eventually("all have ended", || server.connections().is_empty());
+    let served = http(server.api_addr(), "GET", "/ledger", &[], "");
+    assert_eq!(served.header("content-type"), Some("application/x-ndjson"));
+    let parse = |text: &str| -> Vec<LedgerLine> {
+        let mut lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.sort_by_key(|line: &LedgerLine| line.decision.identity.clone());
+        lines
+    };
+    let served = parse(&served.body);
+    assert_eq!(served.len(), 10);
+    server.stop();
+    assert_eq!(parse(&std::fs::read_to_string(&path).unwrap()), served);
+}
+
+#[test]
+fn counters_connections_and_metrics_are_live() {
+    let (server, proxy) = proxied(echo());
+    let api = server.api_addr();
+    let mut client = connect(proxy.listen_addr());
+    ping(&mut client, &[1; 1000]);
+    let counters = http(api, "GET", "/counters", &[], "").json();
+    assert_eq!(
+        counters["proxies"]["source"],
+        serde_json::json!({
+            "label": "source", "accepted": 1, "refused": 0, "open": 1,
+            "bytes_upstream": 1000, "bytes_downstream": 1000, "faults": {}
+        })
+    );
+    assert_eq!(counters["ledger"], serde_json::json!({"lines": 0, "dropped": 0}));
+    let connections = http(api, "GET", "/connections", &[], "").json();
+    let connection = &connections["connections"][0];
+    assert_eq!((&connection["ordinal"], &connection["state"]), (&1.into(), &"open".into()));
+    assert_eq!(connection["bytes_upstream"], 1000);
+    assert_eq!(connection["client"], client.local_addr().unwrap().to_string());
+    let listener = proxy.listen_addr();
+    server.outage("source", OutageKind::ResetAll, None).unwrap();
+    eventually("it is gone", || server.connections().is_empty());
+    let metrics = http(api, "GET", "/metrics", &[], "").body;
+    for line in [
+        format!(
+            "toxiproxy_proxy_sent_bytes_total{{direction=\"upstream\",listener=\"{listener}\",proxy=\"source\""
+        ),
+        "chaosproxy_faults_total{kind=\"outage:reset_all\",proxy=\"source\"} 1".to_owned(),
+        "chaosproxy_connections_total{outcome=\"fault\",proxy=\"source\"} 1".to_owned(),
+        "chaosproxy_open_connections{proxy=\"source\"} 0".to_owned(),
+        "chaosproxy_build_info{version=".to_owned(),
+        "process_resident_memory_bytes ".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "no {line} in\n{metrics}");
+    }
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.starts_with("toxiproxy_proxy_received_bytes_total") && line.ends_with(" 1000"))
+    );
+}
+
+#[test]
+fn a_connection_that_waits_for_its_server_is_shown_as_held() {
+    let (server, proxy) = proxied(echo());
+    server.outage("source", OutageKind::BlackHole, None).unwrap();
+    let _held = connect(proxy.listen_addr());
+    eventually("it is held", || server.connections().iter().any(|c| c.state == ConnectionState::Held));
+}

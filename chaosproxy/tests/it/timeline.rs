@@ -1,0 +1,124 @@
+//! Timelines: by time and by bytes, outages and toxics, and what is refused.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::*;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+#[test]
+fn events_happen_at_their_bytes() {
+    let (server, proxy) = proxied(source(3_000_000));
+    let api = server.api_addr();
+    let events = json!({"events": [
+        {"proxy": "source", "after_bytes": 10_000_000, "for_ms": 100, "outage": "down"},
+        {"proxy": "source", "after_bytes": 20_000_000, "for_ms": 100, "outage": "black_hole"},
+        {"proxy": "source", "after_bytes": 25_000_000, "outage": "reset_all"},
+    ]});
+    // Forwarded before the start: does not count.
+    read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+    let put = http(api, "PUT", "/timeline", &[], &events.to_string());
+    assert_eq!((put.status, &put.json()["state"]), (200, &json!("idle")));
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 200);
+    let forwarded = || proxy.counts().bytes_downstream - 3_000_000;
+    let mut down_at = None;
+    while http(api, "GET", "/timeline", &[], "").json()["state"] == "running" {
+        match TcpStream::connect(proxy.listen_addr()) {
+            Ok(mut client) => drop(read_all(&mut client, PATIENCE)),
+            Err(_) => down_at = down_at.or(Some(forwarded())),
+        }
+    }
+    let at = down_at.expect("the port was seen closed");
+    assert!((10_000_000..13_000_000).contains(&at), "{at}");
+    let view = http(api, "GET", "/timeline", &[], "").json();
+    assert_eq!(view["state"], "finished");
+    for (index, what) in ["outage:down", "outage:black_hole", "outage:reset_all"].into_iter().enumerate() {
+        let event = &view["events"][index];
+        assert_eq!(
+            (&event["index"], &event["what"], &event["state"]),
+            (&index.into(), &what.into(), &"done".into())
+        );
+        let (started, ended) = (event["started_ms"].as_u64().unwrap(), event["ended_ms"].as_u64().unwrap());
+        assert!(index == 2 || ended - started >= 99, "{event}");
+    }
+    assert_eq!(view["events"][0]["planned"], json!({"after_bytes": 10_000_000}));
+    assert_eq!(view["events"][0]["for_ms"], 100);
+}
+
+#[test]
+fn a_toxic_comes_and_goes_by_time() {
+    let (server, proxy) = proxied(echo());
+    let api = server.api_addr();
+    let events = json!({"events": [
+        {"proxy": "source", "at_ms": 50, "for_ms": 500,
+         "toxic": {"type": "latency", "name": "slow", "attributes": {"latency": 100}}},
+    ]});
+    assert_eq!(http(api, "PUT", "/timeline", &[], &events.to_string()).status, 200);
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 200);
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 409, "it is running");
+    let mut client = connect(proxy.listen_addr());
+    eventually("it comes", || ping(&mut client, b"x") > ms(90));
+    let view = http(api, "GET", "/timeline", &[], "").json();
+    assert_eq!((&view["state"], &view["events"][0]["state"]), (&json!("running"), &json!("active")));
+    assert_eq!(view["events"][0]["what"], "toxic:slow");
+    eventually("it goes", || ping(&mut client, b"x") < ms(50));
+    eventually("it is finished", || server.timeline().state == chaosproxy::TimelineState::Finished);
+}
+
+#[test]
+fn deleting_a_timeline_ends_what_it_had_in_force() {
+    let (server, proxy) = proxied(echo());
+    let api = server.api_addr();
+    let events = json!({"events": [
+        {"proxy": "source", "at_ms": 0, "for_ms": 600_000, "outage": "down"},
+        {"proxy": "source", "at_ms": 600_000, "for_ms": 1, "outage": "silent"},
+    ]});
+    assert_eq!(http(api, "PUT", "/timeline", &[], &events.to_string()).status, 200);
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 200);
+    eventually("it is down", || TcpStream::connect(proxy.listen_addr()).is_err());
+    assert_eq!(http(api, "DELETE", "/timeline", &[], "").status, 204);
+    ping(&mut connect(proxy.listen_addr()), b"up again");
+    let view = http(api, "GET", "/timeline", &[], "").json();
+    assert_eq!(view, json!({"state": "idle", "events": []}));
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 409, "there is none");
+}
+
+#[test]
+fn events_that_cannot_be_are_refused() {
+    let (server, _proxy) = proxied(echo());
+    let refuse = |event: serde_json::Value, part: &str| {
+        let body = json!({"events": [{"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "down"}, event]});
+        let answer = http(server.api_addr(), "PUT", "/timeline", &[], &body.to_string());
+        assert_eq!(answer.status, 400, "{event}");
+        assert!(answer.body.contains(part), "{part} is not in {}", answer.body);
+    };
+    refuse(
+        json!({"proxy": "none", "at_ms": 0, "for_ms": 1, "outage": "down"}),
+        "events[1]: there is no proxy none",
+    );
+    refuse(json!({"proxy": "source", "for_ms": 1, "outage": "down"}), "one of at_ms and after_bytes");
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "after_bytes": 1, "for_ms": 1, "outage": "down"}),
+        "one of at_ms",
+    );
+    refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1}), "one of outage and toxic");
+    refuse(json!({"proxy": "source", "at_ms": 0, "outage": "down"}), "needs for_ms");
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "flap"}),
+        "flap is not supported yet",
+    );
+    refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "dawn"}), "unknown outage kind dawn");
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "partial", "share": 2}),
+        "share must be",
+    );
+    refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "toxic": {"type": "x"}}), "invalid toxic type");
+    refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outagge": "down"}), "did you mean `outage`?");
+    refuse(json!({"proxy": "source", "at_ms": -1, "for_ms": 1, "outage": "down"}), "request body:1:");
+    assert_eq!(server.timeline().events.len(), 0, "nothing was put");
+}

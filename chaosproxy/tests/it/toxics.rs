@@ -1,0 +1,253 @@
+//! Toxics over sockets. Delays and rates are medians over trials, with the tolerance of the reference's own tests.
+
+use std::io::{Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chaosproxy::{Attributes, CutAction, LedgerParameters, Toxic};
+
+use crate::harness::*;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Median of 15 round trips within 10 ms above the delay of both directions.
+#[test]
+fn latency_delays_each_direction() {
+    let (_server, proxy) = proxied(echo());
+    proxy.add(Toxic::latency(ms(50), Duration::ZERO).upstream().named("up")).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    let one_way = median((0..15).map(|_| ping(&mut client, b"x")));
+    assert!((ms(50)..ms(60)).contains(&one_way), "{one_way:?}");
+    proxy.add(Toxic::latency(ms(30), Duration::ZERO).named("down")).unwrap();
+    let both = median((0..15).map(|_| ping(&mut client, b"x")));
+    assert!((ms(80)..ms(95)).contains(&both), "{both:?}");
+    proxy.remove("up").unwrap();
+    proxy.remove("down").unwrap();
+    let none = median((0..15).map(|_| ping(&mut client, b"x")));
+    assert!(none < ms(5), "{none:?}");
+}
+
+/// A megabyte behind 100 ms of latency comes at once when it comes: latency does not throttle.
+#[test]
+fn latency_does_not_throttle() {
+    let (_server, proxy) = proxied(source(1_200_000));
+    proxy.add(Toxic::latency(ms(100), Duration::ZERO)).unwrap();
+    let burst = median((0..7).map(|_| {
+        let mut client = connect(proxy.listen_addr());
+        client.read_exact(&mut [0; 1]).unwrap();
+        let start = Instant::now();
+        assert_eq!(read_all(&mut client, PATIENCE).0.len(), 1_199_999);
+        start.elapsed()
+    }));
+    assert!(burst < ms(25), "{burst:?}");
+}
+
+/// 480 kB at 1000 KB/s: 480 ms, medians of 5 within 5 %.
+#[test]
+fn bandwidth_limits_the_rate() {
+    let (_server, proxy) = proxied(source(480_000));
+    proxy.add(Toxic::bandwidth(1_000_000)).unwrap();
+    let time = median((0..5).map(|_| {
+        let start = Instant::now();
+        let mut client = connect(proxy.listen_addr());
+        assert_eq!(read_all(&mut client, PATIENCE).0.len(), 480_000);
+        start.elapsed()
+    }));
+    assert!((ms(456)..ms(504)).contains(&time), "{time:?}");
+}
+
+/// Eight downloads of 2 MB over a shared 40 MB/s: 400 ms together, none much before the others.
+#[test]
+fn shared_bandwidth_is_one_link() {
+    let (_server, proxy) = proxied(source(2_000_000));
+    proxy.add(Toxic::shared_bandwidth(40_000_000)).unwrap();
+    let start = Instant::now();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let address = proxy.listen_addr();
+            thread::spawn(move || {
+                assert_eq!(read_all(&mut connect(address), PATIENCE).0.len(), 2_000_000);
+                start.elapsed()
+            })
+        })
+        .collect();
+    let mut times: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    times.sort_unstable();
+    assert!((ms(390)..ms(440)).contains(&times[7]), "{times:?}");
+    assert!(times[0] > ms(300), "equal shares end together: {times:?}");
+}
+
+/// 65,536 writes of two bytes, while toxics come, change and go: all arrive, in order.
+#[test]
+fn live_changes_lose_no_byte() {
+    let (server, proxy) = proxied(echo());
+    let mut client = connect(proxy.listen_addr());
+    let mut writer = client.try_clone().unwrap();
+    let api = server.api_addr();
+    let writing = thread::spawn(move || {
+        for n in 0..65_536u32 {
+            writer.write_all(&(n as u16).to_be_bytes()).unwrap();
+        }
+    });
+    let reading = thread::spawn(move || {
+        let mut bytes = vec![0; 2 * 65_536];
+        client.read_exact(&mut bytes).unwrap();
+        bytes
+    });
+    let toxics = [
+        Toxic::latency(ms(3), ms(2)),
+        Toxic::latency(ms(1), Duration::ZERO).upstream(),
+        Toxic::bandwidth(50_000_000),
+        Toxic::shared_bandwidth(50_000_000).upstream(),
+        Toxic::new(Attributes::Slicer { average_size: 64, size_variation: 32, delay: 1 }),
+        Toxic::cut(i64::MAX as u64, CutAction::Reset),
+        Toxic::new(Attributes::Noop).upstream(),
+    ];
+    let mut changes = 0;
+    while !reading.is_finished() {
+        let toxic = &toxics[changes % toxics.len()];
+        let name = proxy.add(toxic.clone()).unwrap();
+        let path = format!("/proxies/source/toxics/{name}");
+        let update = http(api, "POST", &path, &[], r#"{"toxicity":0.7,"attributes":{"rate":30000}}"#);
+        assert_eq!(update.status, 200);
+        proxy.remove(&name).unwrap();
+        changes += 1;
+    }
+    writing.join().unwrap();
+    let expected: Vec<u8> = (0..65_536u32).flat_map(|n| (n as u16).to_be_bytes()).collect();
+    assert!(reading.join().unwrap() == expected);
+    assert!(changes > 10, "{changes} changes while it ran");
+}
+
+#[test]
+fn reset_peer_gives_a_reset_on_both_sides() {
+    let (seen, upstream_end) = std::sync::mpsc::channel();
+    let server = upstream(move |mut stream| {
+        seen.send(read_all(&mut stream, PATIENCE).1).unwrap();
+    });
+    let (_server, proxy) = proxied(server);
+    proxy.add(Toxic::reset_peer(ms(100)).upstream()).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    client.write_all(b"something").unwrap();
+    let start = Instant::now();
+    assert_eq!(read_all(&mut client, PATIENCE), (Vec::new(), End::Reset));
+    let time = start.elapsed();
+    assert!((ms(95)..ms(210)).contains(&time), "{time:?}");
+    assert_eq!(upstream_end.recv_timeout(PATIENCE).unwrap(), End::Reset);
+    assert_eq!(proxy.counts().faults["reset_peer"], 1);
+}
+
+#[test]
+fn timeout_swallows_and_closes() {
+    let (_server, proxy) = proxied(echo());
+    proxy.add(Toxic::timeout(ms(100)).upstream()).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    client.write_all(b"swallowed").unwrap();
+    let start = Instant::now();
+    assert_eq!(read_all(&mut client, PATIENCE), (Vec::new(), End::Fin));
+    assert!((ms(90)..ms(400)).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[test]
+fn removing_a_timeout_closes_both_sides_within_a_second() {
+    let (seen, upstream_end) = std::sync::mpsc::channel();
+    let server = upstream(move |mut stream| seen.send(read_all(&mut stream, PATIENCE)).unwrap());
+    let (_server, proxy) = proxied(server);
+    proxy.add(Toxic::timeout(Duration::ZERO).upstream().named("dead")).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    client.write_all(b"swallowed").unwrap();
+    eventually("it is connected", || proxy.counts().open == 1);
+    thread::sleep(ms(50));
+    let start = Instant::now();
+    proxy.remove("dead").unwrap();
+    assert!(start.elapsed() < ms(1000), "the change itself does not hang");
+    assert_eq!(read_all(&mut client, ms(1000)), (Vec::new(), End::Fin));
+    drop(client);
+    assert_eq!(upstream_end.recv_timeout(PATIENCE).unwrap(), (Vec::new(), End::Fin));
+}
+
+#[test]
+fn a_blocked_connection_does_not_block_changes() {
+    let (_server, proxy) = proxied(source(1 << 30));
+    let mut client = connect(proxy.listen_addr());
+    client.read_exact(&mut [0; 1000]).unwrap();
+    // The client reads no more; everything between the source and it is full.
+    thread::sleep(ms(300));
+    let start = Instant::now();
+    let name = proxy.add(Toxic::bandwidth(0)).unwrap();
+    proxy.remove(&name).unwrap();
+    assert!(start.elapsed() < ms(1000), "{:?}", start.elapsed());
+}
+
+/// The rate of zero cuts the connection, and its removal goes on where it stopped.
+#[test]
+fn bandwidth_zero_stalls_without_loss() {
+    let (_server, proxy) = proxied(source(3_000_000));
+    let name = proxy.add(Toxic::bandwidth(0)).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    assert_eq!(read_all(&mut client, ms(200)), (Vec::new(), End::Silence));
+    proxy.remove(&name).unwrap();
+    let (got, end) = read_all(&mut client, PATIENCE);
+    assert_eq!((got.len(), end), (3_000_000, End::Fin));
+}
+
+/// Where the ledger says a connection breaks, it breaks: to the byte, in each of the three ways.
+#[test]
+fn a_cut_breaks_at_its_byte() {
+    for (action, ends) in
+        [(CutAction::Reset, End::Reset), (CutAction::Close, End::Fin), (CutAction::Stall, End::Silence)]
+    {
+        let (server, proxy) = proxied(source(5_000_000));
+        proxy.add(Toxic::cut(400_000, action).named("cut")).unwrap();
+        for ordinal in 1..=8 {
+            let mut client = connect(proxy.listen_addr());
+            let (got, end) = read_all(&mut client, ms(if action == CutAction::Stall { 300 } else { 5000 }));
+            let identity = format!("source connection {ordinal}");
+            let line = server.ledger().into_iter().find(|line| line.decision.identity == identity).unwrap();
+            let LedgerParameters::After { after } = line.decision.parameters else { panic!("{line:?}") };
+            assert_eq!(got.len() as u64, after, "{line:?}");
+            assert!(
+                got == pattern(0, BLOCK).repeat(80)[..got.len()],
+                "the bytes before it are the right ones"
+            );
+            assert_eq!(end, ends);
+            assert_eq!(line.observed.map(|observed| observed.bytes), Some(after));
+        }
+        eventually("closing ends stalled ones, too", || server.connections().is_empty());
+        assert_eq!(proxy.counts().faults.values().sum::<u64>(), 8);
+    }
+}
+
+/// A stalled connection stays open until a peer closes it.
+#[test]
+fn a_stall_ends_when_the_server_closes() {
+    let server = upstream(|mut stream| {
+        // Little, so that its FIN does not wait behind bytes that nobody takes.
+        stream.write_all(&pattern(0, 1000)).unwrap();
+        thread::sleep(ms(300));
+    });
+    let (_server, proxy) = proxied(server);
+    proxy.add(Toxic::cut(1, CutAction::Stall)).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    let start = Instant::now();
+    let (_, end) = read_all(&mut client, PATIENCE);
+    assert!(end != End::Silence && start.elapsed() > ms(150), "{end:?} after {:?}", start.elapsed());
+}
+
+/// A reader that takes 20 MB/s behind 50 ms of latency: the proxy holds what the delay needs, not what the source
+/// could send.
+#[test]
+fn latency_holds_what_the_delay_needs() {
+    let (_server, proxy) = proxied(source(1 << 30));
+    proxy.add(Toxic::latency(ms(50), Duration::ZERO)).unwrap();
+    proxy.add(Toxic::bandwidth(20_000_000)).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    let (start, mut buffer, mut got) = (Instant::now(), vec![0; 1 << 16], 0);
+    while start.elapsed() < ms(3000) {
+        got += client.read(&mut buffer).unwrap();
+    }
+    let rate = got as f64 / 3.0 / 1e6;
+    assert!((18.5..=20.5).contains(&rate), "{rate} MB/s");
+}

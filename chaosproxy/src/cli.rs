@@ -49,13 +49,16 @@ pub struct Serve {
     #[arg(long, default_value = "1", value_name = "N", allow_negative_numbers = true)]
     pub seed: i64,
     /// Accepted for compatibility; metrics of the runtime are part of /metrics
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", default_value = "false")]
     pub runtime_metrics: bool,
     /// Accepted for compatibility; metrics of proxies are always there
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", default_value = "false")]
     pub proxy_metrics: bool,
     /// Print the version and exit
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", default_value = "false")]
     pub version: bool,
     /// Write the ready line to this file, too, atomically
     #[arg(long, value_name = "FILE")]

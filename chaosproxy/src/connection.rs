@@ -2,6 +2,7 @@
 //! is the driver's), and the end in each of its kinds.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use chaosproxy_path::{Decision, Parameters, Strike};
@@ -45,8 +46,10 @@ async fn converse(client: TcpStream, visit: &mut Visit) -> Outcome {
         Ok(Some(server)) => forward(client, server, visit).await,
         Ok(None) => {
             visit.record.set_state(ConnectionState::Closing);
-            socket::close(client).await;
-            Outcome::Refused
+            tokio::select! {
+                () = socket::close(&client) => Outcome::Refused,
+                kill = visit.killed() => killed(kill, visit, [client]),
+            }
         }
         Err(kill) => killed(kill, visit, [client]),
     }
@@ -94,14 +97,21 @@ async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<TcpStream>
         visit.record.set_state(ConnectionState::Dialing);
     }
     let connect = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&*orders.upstream));
-    let name = Arc::clone(&visit.live.name);
+    let live = Arc::clone(&visit.live);
     let failed = |error: &dyn std::fmt::Display| {
-        tracing::warn!(proxy = %name, upstream = %orders.upstream, %error, "upstream server cannot be reached");
+        // Once in a row: during an outage behind the proxy every client would add the same line.
+        if live.is_reachable.swap(false, Relaxed) {
+            let (proxy, upstream) = (&live.name, &orders.upstream);
+            tracing::warn!(%proxy, %upstream, %error, "upstream server cannot be reached");
+        }
         Ok(None)
     };
     tokio::select! {
         result = connect => match result {
-            Ok(Ok(server)) => Ok(Some(server)),
+            Ok(Ok(server)) => {
+                live.is_reachable.store(true, Relaxed);
+                Ok(Some(server))
+            }
             Ok(Err(error)) => failed(&error),
             Err(_) => failed(&format_args!("no answer within {DIAL_TIMEOUT:?}")),
         },
@@ -114,27 +124,45 @@ async fn forward(client: TcpStream, server: TcpStream, visit: &mut Visit) -> Out
     visit.record.set_state(ConnectionState::Open);
     let mut driver = Driver::new(visit, [client, server]);
     let ending = driver.run().await;
-    let [client, server] = driver.finish(&ending);
+    let sockets = driver.finish(&ending);
     match ending {
-        Ending::Killed(kill) => killed(kill, visit, [client, server]),
+        Ending::Killed(kill) => killed(kill, visit, sockets),
         Ending::Over { broken: false } => Outcome::Closed,
         Ending::Over { broken: true } => {
-            [client, server].into_iter().for_each(socket::reset);
+            sockets.into_iter().for_each(socket::reset);
             Outcome::Reset
         }
-        Ending::Close(_) => {
-            visit.record.set_state(ConnectionState::Closing);
-            tokio::join!(socket::close(client), socket::close(server));
-            Outcome::Fault
-        }
+        Ending::Close(_) => close(sockets, visit).await,
         Ending::Reset { to, strike } => {
-            visit.record.set_state(ConnectionState::Closing);
-            let sockets = [client, server];
-            socket::drained(&sockets[to]).await;
-            sockets.into_iter().for_each(socket::reset);
-            if strike.is_some() { Outcome::Fault } else { Outcome::Reset }
+            let outcome = if strike.is_some() { Outcome::Fault } else { Outcome::Reset };
+            reset(sockets, to, outcome, visit).await
         }
-        Ending::Stall(_) => stall([client, server], visit).await,
+        Ending::Stall(_) => stall(sockets, visit).await,
+    }
+}
+
+async fn close(sockets: [TcpStream; 2], visit: &mut Visit) -> Outcome {
+    visit.record.set_state(ConnectionState::Closing);
+    let closing = async { tokio::join!(socket::close(&sockets[0]), socket::close(&sockets[1])) };
+    tokio::select! {
+        _ = closing => Outcome::Fault,
+        kill = visit.killed() => killed(kill, visit, sockets),
+    }
+}
+
+/// Resets both sockets once `to` has the bytes before.
+async fn reset(sockets: [TcpStream; 2], to: usize, outcome: Outcome, visit: &mut Visit) -> Outcome {
+    visit.record.set_state(ConnectionState::Closing);
+    let is_killed = tokio::select! {
+        () = socket::drained(&sockets[to]) => None,
+        kill = visit.killed() => Some(kill),
+    };
+    match is_killed {
+        Some(kill) => killed(kill, visit, sockets),
+        None => {
+            sockets.into_iter().for_each(socket::reset);
+            outcome
+        }
     }
 }
 

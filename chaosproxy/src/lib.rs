@@ -28,6 +28,7 @@ mod connection;
 mod counters;
 mod decisions;
 mod driver;
+mod handle;
 pub mod healthcheck;
 mod ledger;
 mod listen;
@@ -43,12 +44,13 @@ mod toxic;
 
 pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
 pub use counters::ProxyCounts;
+pub use handle::ProxyHandle;
 pub use ledger::{LedgerDecision, LedgerLine, LedgerParameters, Observed};
 pub use listen::ListenError;
 pub use live::{ConnectionState, ConnectionView};
 pub use outage::{DEFAULT_SHARE, Outage, OutageKind, OutageState};
 pub use proxy::{ProxyError, ProxySpec};
-pub use server::{Builder, DEFAULT_BUFFER_LIMIT, ProxyHandle, Server, StartError};
+pub use server::{Builder, DEFAULT_BUFFER_LIMIT, Server, StartError};
 pub use timeline::{
     EventState, EventView, Planned, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
 };

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -201,6 +201,8 @@ pub(crate) struct Live {
     pub(crate) ground: Ground,
     pub(crate) counters: Counters,
     pub(crate) orders: watch::Sender<Orders>,
+    /// Whether the last dial succeeded.
+    pub(crate) is_reachable: AtomicBool,
     records: Mutex<BTreeMap<u64, Arc<Record>>>,
     ordinals: AtomicU64,
     /// Rings when a connection applied orders or left.
@@ -215,6 +217,7 @@ impl Live {
             ground,
             counters: Counters::default(),
             orders: watch::Sender::new(Orders::new(upstream)),
+            is_reachable: AtomicBool::new(true),
             records: Mutex::default(),
             ordinals: AtomicU64::new(0),
             news: Notify::new(),

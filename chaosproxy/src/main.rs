@@ -133,7 +133,7 @@ impl Waiting {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 let _main_waits_or_will = tell.send(());
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                std::process::exit(130);
+                std::process::exit(0);
             });
         };
         std::thread::Builder::new().name("signals".into()).spawn(catch)?;

@@ -5,24 +5,23 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mockreg_proto::seed::Seed;
 use thiserror::Error;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 
 use crate::api;
 use crate::clock::Clock;
-use crate::counters::ProxyCounts;
+use crate::handle::{self, ProxyHandle};
 use crate::ledger::{Ledger, LedgerLine};
 use crate::listen;
 use crate::live::{ConnectionView, Ground};
 use crate::outage::{Outage, OutageKind};
 use crate::proxies::Proxies;
-use crate::proxy::{Proxy, ProxyError, ProxySpec, ProxyUpdate, ProxyView};
+use crate::proxy::{Proxy, ProxyError, ProxySpec, ProxyView};
 use crate::timeline::{Schedule, Timeline, TimelineError, TimelineView};
-use crate::toxic::Toxic;
 
 /// Bytes held for each direction of a connection, where nothing else is asked for.
 pub const DEFAULT_BUFFER_LIMIT: u64 = 128 << 20;
@@ -335,88 +334,19 @@ impl Server {
 
     fn handle(&self, proxy: Arc<Proxy>, view: ProxyView) -> ProxyHandle {
         let runtime = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
-        ProxyHandle { proxy, runtime, listen: view.listen }
+        ProxyHandle::new(proxy, runtime, view.listen)
     }
 
     fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, ProxyError> {
-        run(self.runtime.as_ref().map(Runtime::handle), work)
+        handle::run(self.runtime.as_ref().map(Runtime::handle), work)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.shut_down();
-    }
-}
-
-/// Runs something on the server's runtime and waits for it, from synchronous and asynchronous callers alike.
-fn run<T: Send + 'static>(
-    runtime: Option<&Handle>,
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, ProxyError> {
-    let (done, result) = mpsc::sync_channel(1);
-    runtime.ok_or(ProxyError::Stopped)?.spawn(async move {
-        // The caller is waiting, unless its thread died.
-        let _caller_gone = done.send(work.await);
-    });
-    result.recv().map_err(|_| ProxyError::Stopped)
-}
-
-/// A proxy of a running server.
-#[derive(Clone, Debug)]
-pub struct ProxyHandle {
-    proxy: Arc<Proxy>,
-    runtime: Option<Handle>,
-    listen: String,
-}
-
-impl ProxyHandle {
-    /// Where it listens; as it was asked to, where it is disabled.
-    ///
-    /// # Panics
-    /// Never for a proxy that was enabled when this handle was made; a disabled one may have a name for an address.
-    pub fn listen_addr(&self) -> SocketAddr {
-        self.listen.parse().expect("an enabled proxy has a resolved address")
-    }
-
-    /// Adds a toxic; live connections have it when this returns. Gives its name.
-    ///
-    /// # Errors
-    /// The name is taken, or the attributes make no sense.
-    pub fn add(&self, toxic: Toxic) -> Result<String, ProxyError> {
-        self.run(async move |proxy| proxy.add_toxic(&toxic).await.map(|toxic| toxic.name().to_string()))?
-    }
-
-    /// Removes a toxic.
-    ///
-    /// # Errors
-    /// There is none of that name.
-    pub fn remove(&self, name: &str) -> Result<(), ProxyError> {
-        let name = name.to_owned();
-        self.run(async move |proxy| proxy.remove_toxic(&name).await)?
-    }
-
-    /// Enables it, or disables it and closes its connections.
-    ///
-    /// # Errors
-    /// It cannot listen.
-    pub fn set_enabled(&self, enabled: bool) -> Result<(), ProxyError> {
-        let update = ProxyUpdate { enabled: Some(enabled), ..ProxyUpdate::default() };
-        self.run(async move |proxy| proxy.update(&update).await)?
-    }
-
-    /// What it has counted.
-    pub fn counts(&self) -> ProxyCounts {
-        self.proxy.live.counters.snapshot(&self.proxy.live.label)
-    }
-
-    fn run<T: Send + 'static, F>(&self, work: impl FnOnce(Arc<Proxy>) -> F) -> Result<T, ProxyError>
-    where
-        F: Future<Output = T> + Send + 'static,
-    {
-        run(self.runtime.as_ref(), work(Arc::clone(&self.proxy)))
     }
 }

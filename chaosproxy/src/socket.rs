@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::Shutdown;
 use tokio::io::{Interest, Ready};
@@ -14,8 +14,9 @@ pub(crate) const READ_SIZE: usize = 256 * 1024;
 /// How long an orderly close waits for the peer's last bytes. Closing with unread bytes would be a reset; a peer
 /// that never stops sending is not waited for longer than this.
 const CLOSE_LINGER: Duration = Duration::from_secs(1);
-/// How long a reset waits for the bytes before it to arrive. A peer that does not read gets its reset anyway.
-const RESET_DRAIN: Duration = Duration::from_millis(500);
+/// How long a reset waits for a peer that takes nothing of the bytes before it, and for one that takes them slowly.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// How often the send queue is looked at meanwhile: there is no event for an empty one.
 const DRAIN_LOOK: Duration = Duration::from_micros(500);
 
@@ -112,11 +113,11 @@ fn gone(ready: Ready) -> bool {
 }
 
 /// Closes in an orderly way: FIN, and what still comes in is discarded so that it does not turn into a reset.
-pub(crate) async fn close(socket: TcpStream) {
-    finish_writing(&socket);
+pub(crate) async fn close(socket: &TcpStream) {
+    finish_writing(socket);
     let discard = async {
         loop {
-            match read(&socket, READ_SIZE as u64, <[u8]>::len) {
+            match read(socket, READ_SIZE as u64, <[u8]>::len) {
                 Read::Bytes(_) => tokio::task::yield_now().await,
                 Read::Empty => {
                     if socket.readable().await.is_err() {
@@ -136,14 +137,21 @@ pub(crate) fn reset(socket: TcpStream) {
     drop(socket);
 }
 
-/// Waits until the peer's kernel has everything that was written, within a bound.
+/// Waits until the peer's kernel has everything that was written, as long as it takes some of it.
 pub(crate) async fn drained(socket: &TcpStream) {
     let empty = async {
-        while unsent(socket).is_ok_and(|bytes| bytes > 0) {
+        let (mut left, mut since) = (u32::MAX, Instant::now());
+        loop {
+            match unsent(socket) {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) if bytes < left => (left, since) = (bytes, Instant::now()),
+                Ok(_) if since.elapsed() > DRAIN_PATIENCE => return,
+                Ok(_) => {}
+            }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
     };
-    let _peer_does_not_read = tokio::time::timeout(RESET_DRAIN, empty).await;
+    let _peer_is_very_slow = tokio::time::timeout(DRAIN_LIMIT, empty).await;
 }
 
 /// Bytes written and not yet acknowledged (`SIOCOUTQ`).

@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::client::Side;
 pub use builtin::{BUILTIN, builtin};
 pub use scale::{Factors, Scale};
 
@@ -141,16 +142,6 @@ pub struct Network {
     pub toxics: Vec<Toxic>,
     /// Registry-aware faults. This version has none: only an empty list is accepted.
     pub rules: Vec<serde_json::Value>,
-}
-
-/// Where a fault happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// Between replicator and source registry.
-    Source,
-    /// Between replicator and destination registry.
-    Dest,
 }
 
 /// A toxic, as the proxy's API takes it.
@@ -431,19 +422,6 @@ fn check(file: &ScenarioFile) -> Result<(), ScenarioError> {
 
 fn invalid(file: &ScenarioFile, key: &str, problem: &str) -> ScenarioError {
     ScenarioError::Invalid { scenario: file.name.clone(), key: key.to_owned(), problem: problem.to_owned() }
-}
-
-impl Side {
-    /// Both, in the order of the pipeline.
-    pub const BOTH: [Self; 2] = [Self::Source, Self::Dest];
-
-    /// Label of the side: of its proxy, its registry's journal, its decisions.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Dest => "dest",
-        }
-    }
 }
 
 impl Metric {

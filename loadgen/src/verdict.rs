@@ -29,6 +29,8 @@ pub struct Observed {
     pub missed_events: u64,
     /// The generator was the limit.
     pub generator_limited: bool,
+    /// The destination's journal has received fewer bytes than the replicator says it committed.
+    pub payload_contradicted: bool,
     /// Stopped by a person.
     pub interrupted: bool,
 }
@@ -110,7 +112,7 @@ pub fn outcome(criteria: &[Criterion], observed: &Observed, strict: bool) -> Out
         || (strict && any(Verdict::NotEstimable))
     {
         Outcome::Fail
-    } else if observed.missed_events > 0 || observed.generator_limited {
+    } else if observed.missed_events > 0 || observed.generator_limited || observed.payload_contradicted {
         Outcome::Invalid
     } else {
         Outcome::Pass
@@ -246,6 +248,7 @@ mod tests {
         assert_eq!(outcome_of(&failed), Outcome::Fail);
         assert_eq!(outcome_of(&invalid), Outcome::Invalid);
         assert_eq!(outcome_of(&Observed { generator_limited: true, ..good() }), Outcome::Invalid);
+        assert_eq!(outcome_of(&Observed { payload_contradicted: true, ..good() }), Outcome::Invalid);
     }
 
     #[test]

@@ -11,12 +11,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
+use mockreg_synth::image::ImageSpec;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::core::Core;
 use crate::journal::Extent;
+use crate::metrics::{Levels, Totals};
 
 /// Largest body of `PUT /catalog`: some 100,000 images, listed one by one.
 const MAX_CATALOGUE: usize = 16 << 20;
@@ -60,35 +62,20 @@ async fn metrics(State(core): State<Arc<Core>>) -> Response {
 /// `GET /counters`
 #[derive(Serialize)]
 struct Counters {
-    requests: u64,
-    connections: u64,
+    #[serde(flatten)]
+    totals: Totals,
     open_connections: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    blobs_served: u64,
-    blobs_stored: u64,
-    recipes: u64,
-    stored_bytes: u64,
-    uploads_open: u64,
-    tls_hellos: u64,
+    #[serde(flatten)]
+    levels: Levels,
     journal: Extent,
 }
 
 async fn counters(State(core): State<Arc<Core>>) -> Response {
     core.telemetry.settle();
-    let (metrics, levels) = (&core.telemetry.metrics, core.levels());
     json(&Counters {
-        requests: metrics.requests(),
-        connections: metrics.connections.get(),
-        open_connections: metrics.open_connections.get().unsigned_abs(),
-        bytes_in: metrics.bytes_in.get(),
-        bytes_out: metrics.bytes_out.get(),
-        blobs_served: metrics.blobs_served.get(),
-        blobs_stored: levels.blobs_stored,
-        recipes: levels.recipes,
-        stored_bytes: levels.stored_bytes,
-        uploads_open: levels.uploads_open,
-        tls_hellos: metrics.tls_hellos.get(),
+        totals: core.telemetry.metrics.totals(),
+        open_connections: core.telemetry.metrics.open_connections.get().unsigned_abs(),
+        levels: core.levels(),
         journal: core.telemetry.journal.extent(),
     })
 }
@@ -134,21 +121,32 @@ impl http_body::Body for Batches {
 }
 
 async fn clear_journal(State(core): State<Arc<Core>>) -> StatusCode {
+    core.telemetry.settle();
     core.telemetry.journal.clear();
     StatusCode::NO_CONTENT
 }
 
 /// `PUT /catalog`: replaces all that the catalogue offered; pushed content stays.
 async fn put_catalogue(State(core): State<Arc<Core>>, body: Bytes) -> Response {
-    let Ok(text) = std::str::from_utf8(&body) else { return refused("request body: not UTF-8") };
-    match mockreg_synth::catalogue::read("request body", text) {
-        Ok((_, images)) => {
+    match tokio::task::spawn_blocking(move || planned(&body)).await {
+        Ok(Ok(images)) => {
             core.images.replace(images);
             tokio::spawn(async move { core.images.prepare().await });
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(error) => refused(&error.to_string()),
+        Ok(Err(reason)) => refused(&reason),
+        Err(error) => {
+            tracing::error!(%error, "a catalogue was not read");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
+}
+
+/// The images of a catalogue. A large one takes a second to plan.
+fn planned(body: &[u8]) -> Result<Vec<ImageSpec>, String> {
+    let text = std::str::from_utf8(body).map_err(|error| format!("request body: {error}"))?;
+    let read = mockreg_synth::catalogue::read("request body", text);
+    read.map(|(_, images)| images).map_err(|error| error.to_string())
 }
 
 /// `POST /reset`

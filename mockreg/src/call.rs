@@ -1,5 +1,6 @@
 //! One request in the hands of its handler: head, target, body, and the journal entry that follows it.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +119,16 @@ impl Call {
     }
 
     fn broken(&mut self, error: &hyper::Error) -> Problem {
-        self.exchange.broke(if error.is_parse() { "error:malformed_body" } else { "client_closed" });
+        use std::io::{Error as IoError, ErrorKind};
+        let cause = error.source().and_then(|source| source.downcast_ref::<IoError>()).map(IoError::kind);
+        if matches!(cause, Some(ErrorKind::InvalidInput | ErrorKind::InvalidData)) {
+            self.exchange.broke("error:malformed_body");
+            return Problem::new(
+                Fault::BodyBroken,
+                format!("the body is not in chunks as announced: {error}"),
+            );
+        }
+        self.exchange.broke("client_closed");
         Problem::new(Fault::BodyBroken, "the body ended before what was announced had come")
     }
 

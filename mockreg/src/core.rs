@@ -117,6 +117,8 @@ impl Core {
     pub(crate) fn reset(&self, run_id: Option<&str>) {
         self.uploads.clear();
         self.store.clear();
+        // Whoever has its answer already is part of what is forgotten.
+        self.telemetry.settle();
         self.telemetry.journal.clear();
         self.telemetry.journal.begin_run(run_id);
         self.telemetry.metrics.reset();

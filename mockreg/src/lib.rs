@@ -32,8 +32,5 @@ mod socket;
 mod store;
 mod upload;
 
-#[cfg(test)]
-mod tests;
-
 pub use config::{Builder, StartError};
 pub use server::Registry;

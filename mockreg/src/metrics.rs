@@ -1,6 +1,8 @@
 //! Counters of one server, for `/metrics` (Prometheus text 0.0.4) and `/counters`. Labels are few and bounded:
 //! never a repository, tag or digest.
 
+use std::sync::{Mutex, MutexGuard};
+
 use http::Method;
 use mockreg_proto::journal::Kind;
 use prometheus::core::Collector;
@@ -8,6 +10,7 @@ use prometheus::{
     Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use serde::Serialize;
 
 /// From an index lookup to a 5 GiB layer over a slow link, in seconds.
 const DURATION_BUCKETS: [f64; 14] =
@@ -29,10 +32,23 @@ pub(crate) struct Metrics {
     recipes: IntGauge,
     uploads_open: IntGauge,
     resident: IntGauge,
+    /// What was counted before the last reset.
+    base: Mutex<Totals>,
+}
+
+/// What has been counted.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Totals {
+    pub(crate) requests: u64,
+    pub(crate) connections: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) blobs_served: u64,
+    pub(crate) tls_hellos: u64,
 }
 
 /// What is true at the moment of a scrape.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Levels {
     pub(crate) stored_bytes: u64,
     pub(crate) recipes: u64,
@@ -90,6 +106,7 @@ impl Metrics {
             uploads_open: gauge("mockreg_uploads_open", "Upload sessions open now"),
             resident: gauge("process_resident_memory_bytes", "Resident memory of the process"),
             registry,
+            base: Mutex::default(),
         }
     }
 
@@ -99,18 +116,39 @@ impl Metrics {
         self.duration.observe(seconds);
     }
 
-    /// Requests that have ended.
-    pub(crate) fn requests(&self) -> u64 {
-        self.duration.get_sample_count()
+    /// What was counted since the last [`Metrics::reset`].
+    pub(crate) fn totals(&self) -> Totals {
+        // The base first: what is counted meanwhile only adds.
+        let base = *self.base();
+        let now = self.absolute();
+        Totals {
+            requests: now.requests - base.requests,
+            connections: now.connections - base.connections,
+            bytes_in: now.bytes_in - base.bytes_in,
+            bytes_out: now.bytes_out - base.bytes_out,
+            blobs_served: now.blobs_served - base.blobs_served,
+            tls_hellos: now.tls_hellos - base.tls_hellos,
+        }
     }
 
-    /// Sets the counters of requests and bytes back to zero; open connections stay open.
+    /// Counts from zero again in [`Metrics::totals`]; what Prometheus reads only ever grows.
     pub(crate) fn reset(&self) {
-        self.requests.reset();
-        for counter in
-            [&self.bytes_in, &self.bytes_out, &self.connections, &self.tls_hellos, &self.blobs_served]
-        {
-            counter.reset();
+        let mut base = self.base();
+        *base = self.absolute();
+    }
+
+    fn base(&self) -> MutexGuard<'_, Totals> {
+        self.base.lock().expect("no holder of the totals panics")
+    }
+
+    fn absolute(&self) -> Totals {
+        Totals {
+            requests: self.duration.get_sample_count(),
+            connections: self.connections.get(),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+            blobs_served: self.blobs_served.get(),
+            tls_hellos: self.tls_hellos.get(),
         }
     }
 

@@ -12,10 +12,11 @@
 //!
 //! let mut chain = Chain::new(Identity::new(Seed::root(1), "source", 1), 1 << 20);
 //! let latency = Attributes::Latency { latency: 50, jitter: 0 };
-//! chain.attach(&Toxic::try_new("slow", Stream::Downstream, 1.0, latency).unwrap(), 0);
+//! chain.attach(&Toxic::try_new("slow", Stream::Downstream, 1.0, latency)?, 0);
 //! chain.offer(Bytes::from_static(b"hello"), 0);
 //! assert_eq!(chain.poll(0).wake, Some(50_000_000));
 //! assert_eq!(chain.poll(50_000_000).out, Out::Deliver(Bytes::from_static(b"hello")));
+//! # Ok::<(), chaosproxy_path::AttributesError>(())
 //! ```
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

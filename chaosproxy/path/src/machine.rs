@@ -41,17 +41,20 @@ pub(crate) trait Machine: Send + fmt::Debug {
 pub(crate) struct Queue {
     items: VecDeque<Item>,
     cost: u64,
+    bytes: u64,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, item: Item) {
         self.cost += item.cost();
+        self.bytes += item.len();
         self.items.push_back(item);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.cost -= item.cost();
+        self.bytes -= item.len();
         Some(item)
     }
 
@@ -68,6 +71,7 @@ impl Queue {
             Payload::Data(bytes) if bytes.len() as u64 > len => {
                 let payload = Payload::Data(bytes.split_to(len as usize));
                 self.cost -= len;
+                self.bytes -= len;
                 Some(Item { payload, at, stamp })
             }
             _ => self.pop(),
@@ -82,8 +86,13 @@ impl Queue {
         self.cost
     }
 
+    /// Bytes of the stream in it.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn take(&mut self) -> VecDeque<Item> {
-        self.cost = 0;
+        (self.cost, self.bytes) = (0, 0);
         std::mem::take(&mut self.items)
     }
 }

@@ -61,6 +61,38 @@ fn a_dead_upstream_ends_the_client_within_half_a_second() {
     eventually("it is counted as refused", || proxy.counts().refused == 1 && proxy.counts().open == 0);
 }
 
+/// A server whose accept queue is full never answers a dial. Everyone else goes on: clients are accepted, the API
+/// answers, and disabling the proxy ends the dials.
+#[test]
+fn a_dial_that_hangs_holds_up_nobody() {
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &std::net::SocketAddrV4::new([127, 0, 0, 1].into(), 0)).unwrap();
+    rustix::net::listen(&socket, 0).unwrap();
+    let full = TcpListener::from(socket);
+    let address = full.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        queued.push(stream);
+        assert!(queued.len() < 100, "the queue of a listener with backlog 0 is short");
+    }
+    let (server, proxy) = proxied(address);
+    let mut clients: Vec<_> = (0..5).map(|_| connect(proxy.listen_addr())).collect();
+    eventually("all are accepted", || proxy.counts().accepted == 5);
+    assert!(
+        server
+            .connections()
+            .iter()
+            .all(|connection| connection.state == chaosproxy::ConnectionState::Dialing)
+    );
+    let start = std::time::Instant::now();
+    proxy.set_enabled(false).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    for client in &mut clients {
+        assert!(matches!(read_all(client, PATIENCE).1, End::Fin | End::Reset));
+    }
+}
+
 #[test]
 fn a_reset_of_one_side_reaches_the_other_behind_its_bytes() {
     // Sends, then resets: closing with unread input does that.

@@ -236,18 +236,31 @@ fn a_stall_ends_when_the_server_closes() {
     assert!(end != End::Silence && start.elapsed() > ms(150), "{end:?} after {:?}", start.elapsed());
 }
 
-/// A reader that takes 20 MB/s behind 50 ms of latency: the proxy holds what the delay needs, not what the source
-/// could send.
+/// 20 MB/s through 50 ms: the proxy holds what the delay needs (1 MB, and what the link queues before it), not what
+/// the source could send.
 #[test]
 fn latency_holds_what_the_delay_needs() {
-    let (_server, proxy) = proxied(source(1 << 30));
-    proxy.add(Toxic::latency(ms(50), Duration::ZERO)).unwrap();
+    let (server, proxy) = proxied(source(1 << 30));
     proxy.add(Toxic::bandwidth(20_000_000)).unwrap();
+    proxy.add(Toxic::latency(ms(50), Duration::ZERO)).unwrap();
     let mut client = connect(proxy.listen_addr());
+    let counter = |name: &str| -> u64 {
+        let metrics = http(server.api_addr(), "GET", "/metrics", &[], "").body;
+        let line =
+            metrics.lines().find(|line| line.starts_with(&format!("{name}{{direction=\"downstream\"")));
+        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    };
     let (start, mut buffer, mut got) = (Instant::now(), vec![0; 1 << 16], 0);
-    while start.elapsed() < ms(3000) {
+    while start.elapsed() < ms(1500) {
         got += client.read(&mut buffer).unwrap();
     }
-    let rate = got as f64 / 3.0 / 1e6;
+    let rate = got as f64 / 1.45 / 1e6;
     assert!((18.5..=20.5).contains(&rate), "{rate} MB/s");
+    let held = median((0..9).map(|_| {
+        // Sent is read first, so that what moves between the two looks held, never the other way round.
+        let sent = counter("toxiproxy_proxy_sent_bytes_total");
+        counter("toxiproxy_proxy_received_bytes_total").saturating_sub(sent)
+    }));
+    // 1.15 · 20 MB/s · 50 ms + 256 KiB, 10 ms of the rate queued for the link, 5 ms between the two scrapes.
+    assert!(held < 1_150_000 + 262_144 + 200_000 + 100_000, "{held}");
 }

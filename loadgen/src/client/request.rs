@@ -5,13 +5,16 @@ use std::fmt;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, Request};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::body::Outgoing;
 use super::endpoint::Endpoint;
 use super::error::RequestError;
 
 /// Which of the two registries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Where images come from.
     Source,
@@ -20,7 +23,10 @@ pub enum Side {
 }
 
 impl Side {
-    /// `source` or `dest`.
+    /// Both, in the order of the pipeline.
+    pub const BOTH: [Self; 2] = [Self::Source, Self::Dest];
+
+    /// `source` or `dest`: label of its proxy, its journal, its decisions.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Source => "source",

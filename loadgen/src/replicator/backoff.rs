@@ -30,8 +30,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait after the `failures`-th failure (from 1) of what `identity` names, `in_trouble` after the
-    /// first failure since there was progress; `None` when it is time to stop.
+    /// How long to wait after the `failures`-th failure (from 1) of what `identity` names, the `in_a_row`-th and
+    /// `in_trouble` after the first since there was progress; `None` when it is time to stop.
     ///
     /// The delay is uniform between zero and the back-off's bound ("full jitter"): clients that failed together do
     /// not come back together. What the registry asked for is waited out first and the jitter comes on top, for the
@@ -40,7 +40,7 @@ impl RetryPolicy {
     pub fn delay(
         &self,
         identity: &Seed,
-        failures: u32,
+        [failures, in_a_row]: [u32; 2],
         in_trouble: Duration,
         retry_after: Option<Duration>,
     ) -> Option<Duration> {
@@ -49,13 +49,13 @@ impl RetryPolicy {
             return None;
         }
         let draw = identity.child([failures.to_be_bytes()]).draw();
-        let jitter = Duration::from_nanos(below(draw, nanos(self.bound(failures)).saturating_add(1)));
+        let jitter = Duration::from_nanos(below(draw, nanos(self.bound(in_a_row)).saturating_add(1)));
         Some(retry_after.unwrap_or_default().saturating_add(jitter).min(left))
     }
 
-    /// `base * 2^(failures - 1)`, at most `cap`.
-    fn bound(&self, failures: u32) -> Duration {
-        let factor = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    /// `base * 2^(in_a_row - 1)`, at most `cap`.
+    fn bound(&self, in_a_row: u32) -> Duration {
+        let factor = 1u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX);
         self.base.checked_mul(factor).unwrap_or(self.cap).min(self.cap)
     }
 }
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn the_same_identity_waits_the_same_and_another_does_not() {
         let delays = |name: &str| -> Vec<_> {
-            (1..10).map(|n| POLICY.delay(&identity(name), n, Duration::ZERO, None)).collect()
+            (1..10).map(|n| POLICY.delay(&identity(name), [n, n], Duration::ZERO, None)).collect()
         };
         assert_eq!(delays("a"), delays("a"));
         assert_ne!(delays("a"), delays("b"));
@@ -103,7 +103,7 @@ mod tests {
     fn jitter_fills_the_whole_range() {
         let n = 4_000;
         let delays: Vec<f64> = (0..n)
-            .filter_map(|i| POLICY.delay(&identity(&i.to_string()), 1, Duration::ZERO, None))
+            .filter_map(|i| POLICY.delay(&identity(&i.to_string()), [1, 1], Duration::ZERO, None))
             .map(|delay| delay.as_secs_f64() * 1e3)
             .collect();
         let mean = delays.iter().sum::<f64>() / n as f64;
@@ -114,18 +114,19 @@ mod tests {
     #[test]
     fn attempts_and_time_each_end_it() {
         let id = identity("a");
-        assert!(POLICY.delay(&id, 9, Duration::ZERO, None).is_some());
-        assert!(POLICY.delay(&id, 10, Duration::ZERO, None).is_none());
-        assert!(POLICY.delay(&id, 1, Duration::from_secs(119), None).is_some());
-        assert!(POLICY.delay(&id, 1, Duration::from_secs(120), None).is_none());
-        assert!(POLICY.delay(&id, 1, Duration::MAX, None).is_none());
+        assert!(POLICY.delay(&id, [9, 9], Duration::ZERO, None).is_some());
+        assert!(POLICY.delay(&id, [10, 10], Duration::ZERO, None).is_none());
+        assert!(POLICY.delay(&id, [1, 1], Duration::from_secs(119), None).is_some());
+        assert!(POLICY.delay(&id, [1, 1], Duration::from_secs(120), None).is_none());
+        assert!(POLICY.delay(&id, [1, 1], Duration::MAX, None).is_none());
     }
 
     #[test]
     fn what_the_registry_asks_for_is_waited_out_and_bounded() {
-        let delay =
-            |after: u64| POLICY.delay(&identity("a"), 1, Duration::ZERO, Some(Duration::from_secs(after)));
-        let jitter = POLICY.delay(&identity("a"), 1, Duration::ZERO, None);
+        let delay = |after: u64| {
+            POLICY.delay(&identity("a"), [1, 1], Duration::ZERO, Some(Duration::from_secs(after)))
+        };
+        let jitter = POLICY.delay(&identity("a"), [1, 1], Duration::ZERO, None);
         assert_eq!(delay(0), jitter);
         assert_eq!(delay(7), jitter.map(|jitter| jitter + Duration::from_secs(7)));
         assert_eq!(delay(1_000_000_000), Some(POLICY.give_up));
@@ -139,7 +140,7 @@ mod tests {
         ) {
             let nanos = Duration::from_nanos;
             let policy = RetryPolicy { attempts, base: nanos(base), cap: nanos(cap), give_up: nanos(give_up) };
-            let delay = policy.delay(&identity("a"), failures, nanos(trouble), after.map(Duration::from_secs));
+            let delay = policy.delay(&identity("a"), [failures, failures], nanos(trouble), after.map(Duration::from_secs));
             if let Some(delay) = delay {
                 prop_assert!(delay + nanos(trouble) <= nanos(give_up));
                 prop_assert!(after.unwrap_or(0) > 0 || delay <= nanos(cap));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::RetryPolicy;
+use crate::scenario::ReplicatorSettings;
 
 /// Settings of a [`super::Replicator`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,27 @@ pub enum Verify {
     Sha256,
     /// Only the destination does.
     None,
+}
+
+impl ReplicatorConfig {
+    /// The settings of a scenario.
+    pub fn of(settings: &ReplicatorSettings, seed: u64) -> Self {
+        let retries = &settings.retries;
+        Self {
+            tags_in_parallel: settings.tags_in_parallel,
+            max_connections: settings.max_connections,
+            chunk: settings.chunk.0,
+            idle_timeout: settings.idle_timeout.0,
+            retries: RetryPolicy {
+                attempts: retries.attempts,
+                base: retries.base.0,
+                cap: retries.cap.0,
+                give_up: retries.give_up.0,
+            },
+            verify: Verify::Sha256,
+            seed,
+        }
+    }
 }
 
 impl Default for ReplicatorConfig {

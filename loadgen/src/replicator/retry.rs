@@ -28,6 +28,8 @@ pub(crate) struct Retrier {
     subject: Subject,
     identity: Seed,
     failures: u32,
+    /// Of these, how many since there was progress.
+    in_a_row: u32,
     wrong_content: u32,
     /// First failure since there was progress.
     trouble: Option<Instant>,
@@ -36,14 +38,24 @@ pub(crate) struct Retrier {
 impl RetryContext {
     pub(crate) fn retrier(&self, subject: Subject) -> Retrier {
         let identity = self.seed.child(["back-off".to_owned(), subject.identity()]);
-        Retrier { context: self.clone(), subject, identity, failures: 0, wrong_content: 0, trouble: None }
+        Retrier {
+            context: self.clone(),
+            subject,
+            identity,
+            failures: 0,
+            in_a_row: 0,
+            wrong_content: 0,
+            trouble: None,
+        }
     }
 }
 
 impl Retrier {
-    /// There are new bytes: the time to give up counts from the next failure. The number of attempts goes on.
+    /// There are new bytes: back-off and the time to give up begin anew with the next failure. The number of
+    /// attempts goes on.
     pub(crate) fn progress(&mut self) {
         self.trouble = None;
+        self.in_a_row = 0;
     }
 
     /// Waits until another attempt may be made.
@@ -81,12 +93,13 @@ impl Retrier {
     fn next_delay(&mut self, reason: Reason, retry_after: Option<Duration>) -> Option<Duration> {
         let now = Instant::now();
         self.failures = self.failures.saturating_add(1);
+        self.in_a_row = self.in_a_row.saturating_add(1);
         self.wrong_content += u32::from(matches!(reason, Reason::DigestMismatch | Reason::BadLength));
         if self.wrong_content > WRONG_CONTENT_LIMIT {
             return None;
         }
         let in_trouble = now.duration_since(*self.trouble.get_or_insert(now));
-        self.context.policy.delay(&self.identity, self.failures, in_trouble, retry_after)
+        self.context.policy.delay(&self.identity, [self.failures, self.in_a_row], in_trouble, retry_after)
     }
 }
 
@@ -137,6 +150,22 @@ mod tests {
         assert!(matches!(error, CopyError::GaveUp { attempts: 5, .. }), "{error}");
         assert_eq!(retrier.context.traffic.totals().broken_transfers, 5);
         assert_eq!(retrier.context.retries.load(Relaxed), 4);
+    }
+
+    /// Nine failures in a row would wait up to 100 * 2^8 = 25.6 s; after progress the first waits 100 ms at most.
+    #[tokio::test(start_paused = true)]
+    async fn back_off_begins_anew_after_progress() {
+        let base = Duration::from_millis(100);
+        let cap = Duration::from_secs(60);
+        let mut retrier =
+            retrier(RetryPolicy { attempts: 100, base, cap, give_up: Duration::from_secs(3600) });
+        for _ in 0..9 {
+            retrier.failed(reset()).await.unwrap();
+        }
+        retrier.progress();
+        let before = Instant::now();
+        retrier.failed(reset()).await.unwrap();
+        assert!(before.elapsed() <= base + Duration::from_millis(1), "{:?}", before.elapsed());
     }
 
     #[tokio::test]

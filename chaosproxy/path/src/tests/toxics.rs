@@ -119,7 +119,8 @@ fn latency_counts_from_the_receive_time() {
     assert_eq!(outcome.departures.last().unwrap().0, ms(100));
 }
 
-/// Eight connections at once over 8000 KB/s: 800 kB in all take 100 ms, and each has its eighth, give or take a turn (8 kB).
+/// Eight connections at once over 8000 KB/s: 800 kB in all take 100 ms, and each has its eighth, give or take two
+/// turns (8 kB each), also those whose bytes come in small pieces.
 #[test]
 fn a_shared_link_is_shared_fairly_and_never_exceeded() {
     let narrow = toxic("narrow", Attributes::Bandwidth { rate: 8000, shared: true });
@@ -127,10 +128,11 @@ fn a_shared_link_is_shared_fairly_and_never_exceeded() {
     let mut outcomes: Vec<_> = chains.iter().map(|_| Outcome::default()).collect();
     for tick in 0..1000 {
         let now = tick * MILLISECOND / 10;
-        for (chain, outcome) in chains.iter_mut().zip(&mut outcomes) {
+        for (index, (chain, outcome)) in chains.iter_mut().zip(&mut outcomes).enumerate() {
+            let read = if index % 2 == 0 { 16384 } else { 1460 };
             let mut credit = chain.credit(now);
             while credit > 0 {
-                chain.offer(pattern(0, credit.min(16384)), now);
+                chain.offer(pattern(0, credit.min(read)), now);
                 drain(chain, now, outcome);
                 credit = chain.credit(now);
             }
@@ -140,7 +142,7 @@ fn a_shared_link_is_shared_fairly_and_never_exceeded() {
     let bytes: Vec<_> = outcomes.iter().map(|outcome| outcome.bytes.len()).collect();
     let sum: usize = bytes.iter().sum();
     assert!((792_000..=800_000).contains(&sum), "{sum} of 800,000");
-    assert!(bytes.iter().all(|share| (91_000..=109_000).contains(share)), "{bytes:?}");
+    assert!(bytes.iter().all(|share| (84_000..=116_000).contains(share)), "{bytes:?}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub(crate) struct Shared {
     pacer: Arc<Pacer>,
     queue: Queue,
     free_at: Nanos,
-    /// The piece whose turn is reserved: its size and when it has passed.
+    /// The turn that is reserved: bytes of it that have not left, and when it is over.
     turn: Option<(u64, Nanos)>,
     waiting: bool,
 }
@@ -121,16 +121,17 @@ impl Shared {
         Self { pacer, queue: Queue::default(), free_at: 0, turn: None, waiting: false }
     }
 
-    /// The reserved piece, reserving it if there is something to send. An end takes no time on the link.
+    /// The reserved turn, reserving one if there is something to send. It takes what is queued, in however many
+    /// pieces it came: shares do not depend on how a sender cuts its bytes. An end takes no time on the link.
     fn turn(&mut self) -> Option<(u64, Nanos)> {
         if self.turn.is_none() {
             let head = self.queue.front()?;
             let ready = self.free_at.max(head.at);
             let longest = (self.pacer.rate() / PIECES_PER_SECOND).clamp(1, LONGEST_TURN);
-            let piece = head.len().min(longest);
+            let bytes = self.queue.bytes().min(longest);
             self.turn = match head.payload {
                 Payload::End(_) => Some((0, ready)),
-                Payload::Data(_) => self.pacer.reserve(piece, ready).map(|due| (piece, due)),
+                Payload::Data(_) => self.pacer.reserve(bytes, ready).map(|due| (bytes, due)),
             };
         }
         self.turn
@@ -158,9 +159,9 @@ impl Machine for Shared {
 
     fn poll(&mut self, now: Nanos) -> Step {
         match self.turn() {
-            Some((piece, due)) if due <= now => {
-                let mut item = self.queue.pop_up_to(piece).expect("a turn is reserved for a head");
-                self.turn = None;
+            Some((left, due)) if due <= now => {
+                let mut item = self.queue.pop_up_to(left).expect("a turn is reserved for what is queued");
+                self.turn = Some((left - item.len(), due)).filter(|(left, _)| *left > 0);
                 self.free_at = due;
                 (item.at, item.stamp) = (due, due);
                 self.note_waiting();

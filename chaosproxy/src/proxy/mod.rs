@@ -1,22 +1,28 @@
 //! One proxy: its door (the listener), its toxics and the outages in force. Every change goes through here, one at
 //! a time, and ends as new orders to the connections.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+mod door;
+mod spec;
+mod state;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chaosproxy_path::{Attributes, AttributesError, Stream, Toxic as Realised};
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket};
+use chaosproxy_path::{Attributes, Stream, Toxic as Realised};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection;
-use crate::listen::{self, ListenError};
-use crate::live::{Entry, Ground, Live, Orders};
+use crate::listen;
+use crate::live::{Entry, Ground, Live};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
 use crate::toxic::Toxic;
+
+use door::Door;
+pub use spec::{ProxyError, ProxySpec};
+pub(crate) use spec::{ProxyUpdate, ProxyView};
+pub(crate) use state::Force;
+use state::State;
 
 /// How long an accept loop rests when the process has no descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -24,140 +30,13 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 const REOPEN_TRIES: u32 = 40;
 const REOPEN_REST: Duration = Duration::from_millis(250);
 
-/// Different shares of partial outages that a proxy decides about: each is a ledger line for every connection.
-const SHARES: usize = 16;
-
-/// What a proxy is made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProxySpec {
-    /// Its name in the API.
-    pub name: String,
-    /// Address it listens on; empty: a free port of loopback.
-    pub listen: String,
-    /// Address of the server behind it.
-    pub upstream: String,
-    /// What decisions and the ledger call it, where that is not its name.
-    pub label: Option<String>,
-    /// Whether it listens from the start.
-    pub enabled: bool,
-}
-
-impl ProxySpec {
-    /// An enabled proxy on a free port of loopback.
-    pub fn new(name: impl Into<String>, upstream: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            listen: String::new(),
-            upstream: upstream.into(),
-            label: None,
-            enabled: true,
-        }
-    }
-}
-
-/// Why something asked of a proxy was not done.
-#[derive(Debug, Error)]
-pub enum ProxyError {
-    /// There is no proxy of that name.
-    #[error("proxy not found")]
-    NotFound,
-    /// There is one of that name already.
-    #[error("proxy already exists")]
-    Exists,
-    /// The proxy has no toxic of that name.
-    #[error("toxic not found")]
-    ToxicNotFound,
-    /// It has one of that name already.
-    #[error("toxic already exists")]
-    ToxicExists,
-    /// A name or an upstream address is missing.
-    #[error("missing required field: {0}")]
-    MissingField(String),
-    /// The attributes make no sense.
-    #[error(transparent)]
-    Attributes(#[from] AttributesError),
-    /// It cannot listen.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// There is no outage with that id.
-    #[error("outage not found")]
-    OutageNotFound,
-    /// The server has been stopped.
-    #[error("the server has been stopped")]
-    Stopped,
-}
-
-/// A proxy as the API shows it.
-#[derive(Clone, Debug)]
-pub(crate) struct ProxyView {
-    /// Its name.
-    pub(crate) name: String,
-    /// Resolved address if it has been started; what was asked for otherwise.
-    pub(crate) listen: String,
-    /// Address of the server behind it.
-    pub(crate) upstream: String,
-    /// Whether it is enabled; an outage does not change that.
-    pub(crate) enabled: bool,
-    /// Upstream toxics, then downstream ones, each in order of addition.
-    pub(crate) toxics: Vec<Realised>,
-    /// What decisions call it.
-    pub(crate) label: String,
-}
-
-/// A change of a proxy; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProxyUpdate {
-    /// Another address to listen on.
-    pub(crate) listen: Option<String>,
-    /// Another server.
-    pub(crate) upstream: Option<String>,
-    /// On or off.
-    pub(crate) enabled: Option<bool>,
-}
-
-/// An outage in force at one proxy.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Force {
-    pub(crate) kind: OutageKind,
-    pub(crate) share: Option<f64>,
-}
-
+/// A proxy. Whoever changes it holds its state until its connections follow.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) live: Arc<Live>,
     state: tokio::sync::Mutex<State>,
     /// Tasks of connections. They end by order; dropping the proxy ends them too.
     tasks: Mutex<JoinSet<()>>,
-}
-
-#[derive(Debug)]
-struct State {
-    listen: String,
-    upstream: String,
-    enabled: bool,
-    door: Door,
-    toxics: Vec<Entry>,
-    next_id: u64,
-    outages: BTreeMap<u64, Force>,
-    announced: Vec<f64>,
-}
-
-#[derive(Debug)]
-enum Door {
-    Closed,
-    Open {
-        address: SocketAddr,
-        accepting: JoinHandle<()>,
-    },
-    /// Closed by an outage, the port kept.
-    Reserved {
-        address: SocketAddr,
-        socket: TcpSocket,
-    },
-    /// Closed by an outage, the port lost.
-    Lost {
-        address: SocketAddr,
-    },
 }
 
 impl Proxy {
@@ -168,19 +47,9 @@ impl Proxy {
     pub(crate) async fn create(spec: &ProxySpec, ground: Ground) -> Result<Arc<Self>, ProxyError> {
         let label = spec.label.as_deref().unwrap_or(&spec.name);
         let live = Live::new(&spec.name, label, &spec.upstream, ground);
-        let state = State {
-            listen: spec.listen.clone(),
-            upstream: spec.upstream.clone(),
-            enabled: false,
-            door: Door::Closed,
-            toxics: Vec::new(),
-            next_id: 1,
-            outages: BTreeMap::new(),
-            announced: Vec::new(),
-        };
         let proxy = Arc::new(Self {
             live: Arc::new(live),
-            state: tokio::sync::Mutex::new(state),
+            state: tokio::sync::Mutex::new(State::new(spec)),
             tasks: Mutex::default(),
         });
         if spec.enabled {
@@ -376,7 +245,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap_or(address);
         state.listen = address.to_string();
         state.enabled = true;
-        state.door = self.open(listener, address);
+        state.door = Door::Open { address, accepting: self.open(listener) };
         self.reconcile(state).await
     }
 
@@ -387,37 +256,15 @@ impl Proxy {
         self.live.emptied().await;
     }
 
-    /// Opens or closes the door as outages in force have it.
+    /// Opens or shuts the door as outages in force have it.
     async fn reconcile(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
-        let down = state.outages.values().any(|force| force.kind == OutageKind::Down);
-        state.door = match (std::mem::replace(&mut state.door, Door::Closed), down) {
-            (Door::Open { address, accepting }, true) => {
-                shut(accepting).await;
-                Door::Lost { address }.reserved()
-            }
-            (Door::Reserved { address, socket }, false) => match listen::open(socket, address) {
-                Ok(listener) => self.open(listener, address),
-                Err(error) => {
-                    state.door = Door::Lost { address };
-                    return Err(error.into());
-                }
-            },
-            (Door::Lost { address }, false) => match listen::listen(address) {
-                Ok(listener) => self.open(listener, address),
-                Err(error) => {
-                    state.door = Door::Lost { address };
-                    return Err(error.into());
-                }
-            },
-            (Door::Lost { address }, true) => Door::Lost { address }.reserved(),
-            (door, _) => door,
-        };
-        Ok(())
+        let is_down = state.is_down();
+        Ok(state.door.settle(is_down, |listener| self.open(listener)).await?)
     }
 
-    fn open(self: &Arc<Self>, listener: TcpListener, address: SocketAddr) -> Door {
+    fn open(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
         let proxy = Arc::clone(self);
-        Door::Open { address, accepting: tokio::spawn(async move { proxy.accept(listener).await }) }
+        tokio::spawn(async move { proxy.accept(listener).await })
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -444,64 +291,5 @@ impl Proxy {
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         // Only spawning and joining happen under the lock.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn position(&self, toxic: &str) -> Result<usize, ProxyError> {
-        self.toxics.iter().position(|entry| **entry.toxic.name() == *toxic).ok_or(ProxyError::ToxicNotFound)
-    }
-
-    /// Whether an address is the one it has already, also by another name.
-    async fn listens_on(&self, listen: &str) -> bool {
-        if listen == self.listen {
-            return true;
-        }
-        let (current, new) = (listen::resolve(&self.listen).await, listen::resolve(listen).await);
-        matches!((current, new), (Ok(current), Ok(new)) if current == new && new.port() != 0)
-    }
-
-    fn announce(&mut self, share: f64) {
-        if !self.announced.contains(&share) {
-            if self.announced.len() == SHARES {
-                self.announced.remove(0);
-            }
-            self.announced.push(share);
-        }
-    }
-
-    fn write(&self, orders: &mut Orders) {
-        let any = |kind| self.outages.values().any(|force| force.kind == kind);
-        orders.toxics = self.toxics.clone().into();
-        orders.black_hole = any(OutageKind::BlackHole);
-        orders.silent = any(OutageKind::Silent);
-        let partial = self.outages.values().filter(|force| force.kind == OutageKind::Partial);
-        orders.partial = partial.map(|force| force.share.unwrap_or(DEFAULT_SHARE)).reduce(f64::max);
-        orders.announced = self.announced.as_slice().into();
-    }
-}
-
-/// Ends an accept loop. Its listener is closed once it is joined: from then on connections are refused.
-async fn shut(accepting: JoinHandle<()>) {
-    accepting.abort();
-    let _aborted = accepting.await;
-}
-
-impl Door {
-    async fn close(&mut self) {
-        if let Self::Open { accepting, .. } = std::mem::replace(self, Self::Closed) {
-            shut(accepting).await;
-        }
-    }
-
-    /// Keeps the port of a door that is to stay closed for a while, if that is possible.
-    fn reserved(self) -> Self {
-        match self {
-            Self::Lost { address } => match listen::reserve(address) {
-                Ok(socket) => Self::Reserved { address, socket },
-                Err(_) => Self::Lost { address },
-            },
-            door => door,
-        }
     }
 }

@@ -1,0 +1,95 @@
+//! What a proxy is made from, how it is shown and changed, and why something was not done.
+
+use chaosproxy_path::{AttributesError, Toxic as Realised};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::listen::ListenError;
+
+/// What a proxy is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxySpec {
+    /// Its name in the API.
+    pub name: String,
+    /// Address it listens on; empty: a free port of loopback.
+    pub listen: String,
+    /// Address of the server behind it.
+    pub upstream: String,
+    /// What decisions and the ledger call it, where that is not its name.
+    pub label: Option<String>,
+    /// Whether it listens from the start.
+    pub enabled: bool,
+}
+
+impl ProxySpec {
+    /// An enabled proxy on a free port of loopback.
+    pub fn new(name: impl Into<String>, upstream: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            listen: String::new(),
+            upstream: upstream.into(),
+            label: None,
+            enabled: true,
+        }
+    }
+}
+
+/// Why something asked of a proxy was not done.
+#[derive(Debug, Error)]
+pub enum ProxyError {
+    /// There is no proxy of that name.
+    #[error("proxy not found")]
+    NotFound,
+    /// There is one of that name already.
+    #[error("proxy already exists")]
+    Exists,
+    /// The proxy has no toxic of that name.
+    #[error("toxic not found")]
+    ToxicNotFound,
+    /// It has one of that name already.
+    #[error("toxic already exists")]
+    ToxicExists,
+    /// A name or an upstream address is missing.
+    #[error("missing required field: {0}")]
+    MissingField(String),
+    /// The attributes make no sense.
+    #[error(transparent)]
+    Attributes(#[from] AttributesError),
+    /// It cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// There is no outage with that id.
+    #[error("outage not found")]
+    OutageNotFound,
+    /// The server has been stopped.
+    #[error("the server has been stopped")]
+    Stopped,
+}
+
+/// A proxy as the API shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct ProxyView {
+    /// Its name.
+    pub(crate) name: String,
+    /// Resolved address if it has been started; what was asked for otherwise.
+    pub(crate) listen: String,
+    /// Address of the server behind it.
+    pub(crate) upstream: String,
+    /// Whether it is enabled; an outage does not change that.
+    pub(crate) enabled: bool,
+    /// Upstream toxics, then downstream ones, each in order of addition.
+    pub(crate) toxics: Vec<Realised>,
+    /// What decisions call it.
+    pub(crate) label: String,
+}
+
+/// A change of a proxy; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProxyUpdate {
+    /// Another address to listen on.
+    pub(crate) listen: Option<String>,
+    /// Another server.
+    pub(crate) upstream: Option<String>,
+    /// On or off.
+    pub(crate) enabled: Option<bool>,
+}

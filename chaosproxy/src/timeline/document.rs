@@ -1,0 +1,130 @@
+//! A timeline as it is written, and as it is shown while it goes.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Events of a timeline: each is a task while it runs.
+pub(super) const EVENTS: usize = 1000;
+
+/// A timeline as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeline {
+    /// In any order.
+    pub events: Vec<TimelineEvent>,
+}
+
+/// One thing to happen. It has one of `at_ms` and `after_bytes`, and one of `outage` and `toxic`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimelineEvent {
+    /// Name of the proxy.
+    pub proxy: String,
+    /// Milliseconds after the start of the timeline.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub at_ms: Option<u64>,
+    /// Bytes forwarded by that proxy, both directions, since the start of the timeline.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after_bytes: Option<u64>,
+    /// How long it lasts; only `reset_all` does without.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub for_ms: Option<u64>,
+    /// Kind of outage.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outage: Option<String>,
+    /// Share of a partial outage, above 0 and at most 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub share: Option<f64>,
+    /// A toxic as the toxics API takes it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub toxic: Option<serde_json::Value>,
+}
+
+/// Why a timeline was refused.
+#[derive(Debug, Error)]
+pub enum TimelineError {
+    /// An event that cannot be.
+    #[error("events[{index}]: {problem}")]
+    Event {
+        /// Its place, from 0.
+        index: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Too many events.
+    #[error("a timeline has at most {EVENTS} events, not {0}")]
+    TooMany(usize),
+    /// There is nothing to start.
+    #[error("there is no timeline; put one first")]
+    Missing,
+    /// It is running.
+    #[error("the timeline is running already")]
+    Running,
+}
+
+/// State of the timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimelineState {
+    /// None, or not started.
+    Idle,
+    /// Started.
+    Running,
+    /// Every event is done.
+    Finished,
+}
+
+/// State of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventState {
+    /// Its time has not come.
+    Pending,
+    /// In force.
+    Active,
+    /// Over.
+    Done,
+}
+
+/// When an event is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Planned {
+    /// Milliseconds after the start of the timeline.
+    AtMs(u64),
+    /// Bytes forwarded by the proxy since then.
+    AfterBytes(u64),
+}
+
+/// An event and how it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Its place in the timeline, from 0.
+    pub index: usize,
+    /// Name of the proxy.
+    pub proxy: String,
+    /// `outage:KIND` or `toxic:NAME`.
+    pub what: String,
+    /// When it is to begin.
+    pub planned: Planned,
+    /// How long it lasts.
+    pub for_ms: Option<u64>,
+    /// State.
+    pub state: EventState,
+    /// Milliseconds since the start of the timeline.
+    pub started_ms: Option<u64>,
+    /// Milliseconds since the start of the timeline.
+    pub ended_ms: Option<u64>,
+    /// Why it could not happen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+}
+
+/// The timeline and how it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineView {
+    /// State of the whole.
+    pub state: TimelineState,
+    /// The events, in the order they were given.
+    pub events: Vec<EventView>,
+}

@@ -1,0 +1,158 @@
+//! The timeline: outages and toxics that come and go by themselves, at a time or once so many bytes have been
+//! forwarded.
+
+mod document;
+mod run;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api;
+use crate::outage::{DEFAULT_SHARE, OutageKind};
+use crate::proxies::Proxies;
+
+use document::EVENTS;
+pub use document::{
+    EventState, EventView, Planned, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
+};
+use run::{Action, Board, Plan, Run};
+
+/// The timeline of a server.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    proxies: Arc<Proxies>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    plans: Vec<Plan>,
+    board: Arc<Board>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: watch::Sender<bool>,
+    events: JoinSet<()>,
+}
+
+impl Schedule {
+    pub(crate) fn new(proxies: Arc<Proxies>) -> Self {
+        Self { proxies, inner: Mutex::default() }
+    }
+
+    /// Replaces the timeline; a running one is ended, and what it had in force with it.
+    ///
+    /// # Errors
+    /// Events that cannot be: the timeline stays as it was.
+    pub(crate) async fn put(&self, timeline: &Timeline) -> Result<(), TimelineError> {
+        if timeline.events.len() > EVENTS {
+            return Err(TimelineError::TooMany(timeline.events.len()));
+        }
+        let mut plans = Vec::new();
+        for (index, event) in timeline.events.iter().enumerate() {
+            let plan = self.plan(index, event).await;
+            plans.push(plan.map_err(|problem| TimelineError::Event { index, problem })?);
+        }
+        self.clear().await;
+        for plan in &plans {
+            if let Action::Outage(OutageKind::Partial, share) = plan.action {
+                plan.proxy.announce(share.unwrap_or(DEFAULT_SHARE)).await;
+            }
+        }
+        let mut inner = self.inner();
+        inner.board = Arc::new(Board::new(&plans));
+        inner.plans = plans;
+        Ok(())
+    }
+
+    /// Starts the timeline, from the beginning if it is finished.
+    ///
+    /// # Errors
+    /// There is none, or it is running.
+    pub(crate) fn start(&self) -> Result<(), TimelineError> {
+        let mut inner = self.inner();
+        match inner.board.state(inner.running.is_some()) {
+            _ if inner.plans.is_empty() => return Err(TimelineError::Missing),
+            TimelineState::Running => return Err(TimelineError::Running),
+            TimelineState::Idle | TimelineState::Finished => {}
+        }
+        let (stop, stopped) = watch::channel(false);
+        let board = Arc::new(Board::new(&inner.plans));
+        let clock = self.proxies.ground.clock;
+        let mut events = JoinSet::new();
+        for plan in inner.plans.clone() {
+            let run = Run {
+                start_ms: clock.now_ms(),
+                start_bytes: plan.proxy.live.counters.forwarded(),
+                clock,
+                plan,
+                board: Arc::clone(&board),
+                proxies: Arc::clone(&self.proxies),
+                stopped: stopped.clone(),
+            };
+            events.spawn(run.go());
+        }
+        inner.board = board;
+        inner.running = Some(Running { stop, events });
+        Ok(())
+    }
+
+    /// Ends what is in force and forgets the timeline.
+    pub(crate) async fn clear(&self) {
+        let running = {
+            let mut inner = self.inner();
+            inner.plans.clear();
+            inner.board = Arc::default();
+            inner.running.take()
+        };
+        if let Some(mut running) = running {
+            running.stop.send_replace(true);
+            while running.events.join_next().await.is_some() {}
+        }
+    }
+
+    pub(crate) fn view(&self) -> TimelineView {
+        let inner = self.inner();
+        let events = inner.board.events().clone();
+        TimelineView { state: inner.board.state(inner.running.is_some()), events }
+    }
+
+    async fn plan(&self, index: usize, event: &TimelineEvent) -> Result<Plan, String> {
+        let proxy = self.proxies.get(&event.proxy).await;
+        let proxy = proxy.map_err(|_| format!("there is no proxy {}", event.proxy))?;
+        let planned = match (event.at_ms, event.after_bytes) {
+            (Some(at), None) => Planned::AtMs(at),
+            (None, Some(bytes)) => Planned::AfterBytes(bytes),
+            _ => return Err("needs one of at_ms and after_bytes".to_owned()),
+        };
+        let action = match (&event.outage, &event.toxic) {
+            (Some(kind), None) => Action::Outage(OutageKind::parse(kind)?, checked(event.share)?),
+            (None, Some(toxic)) => Action::Toxic(api::toxic_of(toxic).map_err(|error| error.to_string())?),
+            _ => return Err("needs one of outage and toxic".to_owned()),
+        };
+        let instant = matches!(action, Action::Outage(kind, _) if kind.is_instant());
+        if event.for_ms.is_none() && !instant {
+            return Err("needs for_ms".to_owned());
+        }
+        Ok(Plan { index, proxy, planned, for_ms: event.for_ms, action })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Fields are replaced whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A share that can be one.
+pub(crate) fn checked(share: Option<f64>) -> Result<Option<f64>, String> {
+    match share {
+        Some(share) if !(share > 0.0 && share <= 1.0) => {
+            Err("share must be above 0 and at most 1".to_owned())
+        }
+        share => Ok(share),
+    }
+}

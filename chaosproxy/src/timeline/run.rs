@@ -1,0 +1,154 @@
+//! One event of a timeline on its way: it waits for its time, happens, lasts and ends, and writes down when.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::document::{EventState, EventView, Planned, TimelineState};
+use crate::clock::Clock;
+use crate::outage::OutageKind;
+use crate::proxies::Proxies;
+use crate::proxy::Proxy;
+use crate::toxic::Toxic;
+
+/// What an event does.
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    Outage(OutageKind, Option<f64>),
+    Toxic(Toxic),
+}
+
+/// An event that can be.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) index: usize,
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) planned: Planned,
+    pub(super) for_ms: Option<u64>,
+    pub(super) action: Action,
+}
+
+/// Where events write down how they go.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    events: Mutex<Vec<EventView>>,
+}
+
+impl Board {
+    pub(super) fn new(plans: &[Plan]) -> Self {
+        let event = |plan: &Plan| EventView {
+            index: plan.index,
+            proxy: plan.proxy.live.name.to_string(),
+            what: match &plan.action {
+                Action::Outage(kind, _) => format!("outage:{}", kind.name()),
+                Action::Toxic(toxic) => format!("toxic:{}", toxic.name()),
+            },
+            planned: plan.planned,
+            for_ms: plan.for_ms,
+            state: EventState::Pending,
+            started_ms: None,
+            ended_ms: None,
+            error: None,
+        };
+        Self { events: Mutex::new(plans.iter().map(event).collect()) }
+    }
+
+    pub(super) fn state(&self, is_started: bool) -> TimelineState {
+        match is_started {
+            false => TimelineState::Idle,
+            true if self.events().iter().all(|event| event.state == EventState::Done) => {
+                TimelineState::Finished
+            }
+            true => TimelineState::Running,
+        }
+    }
+
+    pub(super) fn events(&self) -> MutexGuard<'_, Vec<EventView>> {
+        // Plain values.
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One event on its way.
+pub(super) struct Run {
+    pub(super) plan: Plan,
+    pub(super) clock: Clock,
+    pub(super) start_ms: u64,
+    pub(super) start_bytes: u64,
+    pub(super) board: Arc<Board>,
+    pub(super) proxies: Arc<Proxies>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+impl Run {
+    pub(super) async fn go(mut self) {
+        if !self.triggered().await {
+            return;
+        }
+        match self.begin().await {
+            Ok(()) => {}
+            Err(error) => {
+                self.note(|event, _| (event.state, event.error) = (EventState::Done, Some(error)));
+                return;
+            }
+        }
+        self.note(|event, now| (event.state, event.ended_ms) = (EventState::Done, Some(now)));
+    }
+
+    /// Waits for its time; false if the timeline was ended before.
+    async fn triggered(&mut self) -> bool {
+        let counters = &self.plan.proxy.live.counters;
+        let (start_bytes, planned) = (self.start_bytes, self.plan.planned);
+        let time = async {
+            match planned {
+                Planned::AtMs(at) => tokio::time::sleep(Duration::from_millis(at)).await,
+                Planned::AfterBytes(bytes) => counters.forwarded_at_least(start_bytes + bytes).await,
+            }
+        };
+        tokio::select! {
+            () = time => true,
+            _ = self.stopped.changed() => false,
+        }
+    }
+
+    /// Has it happen, from begin to end.
+    async fn begin(&mut self) -> Result<(), String> {
+        match self.plan.action.clone() {
+            Action::Outage(kind, share) => {
+                self.note_start();
+                let proxy = Arc::clone(&self.plan.proxy);
+                let outage = self.proxies.outages.begin(proxy, kind, share, None).await;
+                if !kind.is_instant() {
+                    self.last().await;
+                    let _ended_by_hand = self.proxies.outages.end(outage.id).await;
+                }
+            }
+            Action::Toxic(toxic) => {
+                self.plan.proxy.add_toxic(&toxic).await.map_err(|error| error.to_string())?;
+                self.note_start();
+                self.last().await;
+                let _removed_by_hand = self.plan.proxy.remove_toxic(&toxic.name()).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_start(&self) {
+        self.note(|event, now| (event.state, event.started_ms) = (EventState::Active, Some(now)));
+    }
+
+    /// Waits as long as it lasts, or until the timeline is ended.
+    async fn last(&mut self) {
+        let time = Duration::from_millis(self.plan.for_ms.unwrap_or(0));
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            _ = self.stopped.changed() => {}
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut EventView, u64)) {
+        let now = self.clock.now_ms().saturating_sub(self.start_ms);
+        change(&mut self.board.events()[self.plan.index], now);
+    }
+}

@@ -1,0 +1,488 @@
+//! One run from plan to verdict, a step a phase: start, prepare, copy, gather, verify, judge. Whatever happens there
+//! is a result.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hyper::Method;
+use mockreg_proto::digest;
+use mockreg_proto::journal::Record;
+use mockreg_proto::ready_line::ReadyLine;
+use mockreg_proto::seed::Seed;
+
+use crate::board::{Board, Phase};
+use crate::cancel::CancelToken;
+use crate::client::Endpoint;
+use crate::drive::{self, Driven};
+use crate::evidence::journal::Traffic;
+use crate::evidence::replica::ReplicaCheck;
+use crate::plan::Plan;
+use crate::process;
+use crate::progress::{Goal, Progress, ProgressMode};
+use crate::replicator::{Replicator, ReplicatorConfig, Telemetry};
+use crate::result::{self, Environment, EventRecord, RunResult};
+use crate::scenario::{Scenario, Side};
+use crate::serve::{MetricsServer, Subject};
+use crate::testbed::{ProxyCounters, Testbed, TestbedOptions};
+use crate::verdict::{self, Observed, Outcome};
+
+/// What to run and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The scenario, scaled and checked.
+    pub scenario: Scenario,
+    /// Root seed.
+    pub seed: u64,
+    /// Which servers.
+    pub testbed: TestbedOptions,
+    /// Read every byte of the destination back.
+    pub verify_full: bool,
+    /// What cannot be told is a failure.
+    pub strict: bool,
+    /// Where evidence goes beside the result; `None`: nowhere.
+    pub out: Option<PathBuf>,
+    /// Where metrics are; `None`: the default address or any free one.
+    pub metrics: Option<SocketAddr>,
+    /// How long metrics stay after the end.
+    pub linger: Duration,
+    /// How progress is shown.
+    pub progress: ProgressMode,
+}
+
+/// A name for a run: sortable by time, unique on a machine.
+pub fn new_run_id() -> String {
+    let now = SystemTime::now();
+    let text: String =
+        humantime::format_rfc3339_seconds(now).to_string().chars().filter(char::is_ascii_digit).collect();
+    let nanos = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let unique = Seed::root(nanos as u64).child([std::process::id().to_be_bytes()]).draw();
+    format!("{}-{}-{}", &text[..8], &text[8..], &digest::hex(&unique.to_be_bytes())[..4])
+}
+
+/// Runs. Errors of the environment and interruptions are outcomes of the result, not of this function.
+pub async fn run(request: &Request, run_id: &str, interrupt: &CancelToken) -> RunResult {
+    let run = Run::new(request, run_id, interrupt);
+    match run.phases().await {
+        Ok(result) => result,
+        Err(Stop::Interrupted) => run.result(None, &Evidence::default(), None, &[]),
+        Err(Stop::Environment(error)) => {
+            let mut result = run.result(None, &Evidence::default(), None, &[]);
+            result.outcome = Outcome::Error;
+            result.exit_code = Outcome::Error.exit_code();
+            result.reasons.push(error);
+            result
+        }
+    }
+}
+
+/// Why there is nothing to judge.
+enum Stop {
+    /// A person stopped it before anything was copied.
+    Interrupted,
+    /// Something could not be started or reached.
+    Environment(String),
+}
+
+impl<E: std::error::Error> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Environment(crate::causes(&error))
+    }
+}
+
+struct Run<'a> {
+    request: &'a Request,
+    run_id: &'a str,
+    interrupt: &'a CancelToken,
+    plan: Arc<Plan>,
+    board: Arc<Board>,
+    telemetry: Arc<Telemetry>,
+    started: SystemTime,
+}
+
+/// What was gathered after the transfers.
+#[derive(Default)]
+struct Evidence {
+    journals: BTreeMap<String, Traffic>,
+    counters: BTreeMap<&'static str, ProxyCounters>,
+    events: Vec<EventRecord>,
+    missing: BTreeMap<String, String>,
+    cpu_share: f64,
+    peak_memory: Option<u64>,
+    testbed: String,
+}
+
+impl Evidence {
+    /// Something could not be read; the result names it with the reason.
+    fn lacks(&mut self, what: &str, reason: String) {
+        self.missing.insert(what.to_owned(), reason);
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(request: &'a Request, run_id: &'a str, interrupt: &'a CancelToken) -> Self {
+        Self {
+            request,
+            run_id,
+            interrupt,
+            plan: Arc::new(Plan::draw(&request.scenario, request.seed)),
+            board: Arc::default(),
+            telemetry: Arc::default(),
+            started: SystemTime::now(),
+        }
+    }
+
+    async fn phases(&self) -> Result<RunResult, Stop> {
+        let metrics = self.serve_metrics().await?;
+        let progress = self.show_progress();
+        let mut bed = self.start_testbed().await?;
+        let result = self.phases_on(&bed).await;
+        bed.remove_proxies().await;
+        drop(progress);
+        if result.is_ok() && !self.request.linger.is_zero() {
+            eprintln!("metrics stay at {} for {:?}", metrics.url(), self.request.linger);
+            let _ = self.unless_interrupted(tokio::time::sleep(self.request.linger)).await;
+        }
+        result
+    }
+
+    async fn phases_on(&self, bed: &Testbed) -> Result<RunResult, Stop> {
+        self.prepare(bed).await?;
+        self.board.enter(Phase::Copying);
+        let cpu_before = process::cpu_time();
+        let driven = self.copy(bed).await?;
+        let cpu = process::cpu_time().saturating_sub(cpu_before);
+        let capacity = driven.wall.as_secs_f64() * cpus() as f64;
+        let peak_memory = process::peak_resident_bytes();
+        self.board.enter(Phase::Gathering);
+        let mut evidence = self.gather(bed).await;
+        evidence.cpu_share = if capacity > 0.0 { cpu.as_secs_f64() / capacity } else { 0.0 };
+        evidence.peak_memory = peak_memory;
+        self.board.enter(Phase::Verifying);
+        let replica = self.verify(bed, &driven).await;
+        self.board.enter(Phase::Done);
+        Ok(self.result(Some(&driven), &evidence, replica, &self.board.remarks()))
+    }
+
+    async fn serve_metrics(&self) -> Result<MetricsServer, Stop> {
+        let subject = Arc::new(Subject {
+            scenario: self.request.scenario.file.name.clone(),
+            scale: self.request.scenario.scale.clone(),
+            run_id: self.run_id.to_owned(),
+            plan_hash: self.plan.plan_hash.to_string(),
+            images: self.plan.operations.len() as u64,
+            board: Arc::clone(&self.board),
+            telemetry: Arc::clone(&self.telemetry),
+        });
+        let server = MetricsServer::start(self.request.metrics, subject).await.map_err(|error| {
+            let address = self.request.metrics.map_or_else(String::new, |address| address.to_string());
+            Stop::Environment(format!(
+                "cannot serve metrics at {address}: {error}; choose another --metrics address"
+            ))
+        })?;
+        let mut ready = ReadyLine::new("loadgen", env!("CARGO_PKG_VERSION"));
+        ready.metrics = Some(server.url());
+        eprintln!("{}", serde_json::to_string(&ready).expect("a ready line is text"));
+        Ok(server)
+    }
+
+    fn show_progress(&self) -> Progress {
+        let once = !self.request.scenario.file.repeat;
+        let goal = Goal {
+            images: once.then_some(self.plan.operations.len() as u64),
+            bytes: once.then(|| self.plan.bytes()),
+        };
+        Progress::start(self.request.progress, Arc::clone(&self.board), Arc::clone(&self.telemetry), goal)
+    }
+
+    async fn start_testbed(&self) -> Result<Testbed, Stop> {
+        let options = &self.request.testbed;
+        let start = Testbed::start(options, &self.request.scenario, &self.plan, self.run_id);
+        match self.unless_interrupted(start).await {
+            Ok(started) => Ok(started?),
+            Err(stop) => {
+                // A start that was cut off may have made proxies already.
+                let removal = Testbed::remove_left_overs(options, self.run_id);
+                let _ = tokio::time::timeout(LAST_WORDS, removal).await;
+                Err(stop)
+            }
+        }
+    }
+
+    async fn prepare(&self, bed: &Testbed) -> Result<(), Stop> {
+        self.board.enter(Phase::Preparing);
+        self.unless_interrupted(bed.load_corpus(&self.plan, self.run_id)).await??;
+        let ready = async {
+            while !bed.is_ready().await {
+                tokio::time::sleep(READY_POLL).await;
+            }
+        };
+        self.unless_interrupted(ready).await?;
+        Ok(bed.start_timeline().await?)
+    }
+
+    async fn copy(&self, bed: &Testbed) -> Result<Driven, Stop> {
+        let file = &self.request.scenario.file;
+        let through = |side| bed.party(side).through.parse::<Endpoint>();
+        let (source, dest) = (through(Side::Source)?, through(Side::Dest)?);
+        let config = ReplicatorConfig::of(&file.replicator, self.plan.seed);
+        let replicator = Replicator::new(config, source, dest, Arc::clone(&self.telemetry));
+        // The drive has a switch of its own, which the end of the time throws as well.
+        let stop = CancelToken::new();
+        let forward = {
+            let (interrupt, stop) = (self.interrupt.clone(), stop.clone());
+            tokio::spawn(async move {
+                interrupt.cancelled().await;
+                stop.cancel();
+            })
+        };
+        let driven = drive::drive(file, &self.plan, bed, self.run_id, replicator, &self.board, &stop).await;
+        forward.abort();
+        Ok(driven)
+    }
+
+    /// Reads journals, counters and events. What cannot be read is named, never guessed. Bounded in time when a
+    /// person waits for the end.
+    async fn gather(&self, bed: &Testbed) -> Evidence {
+        let mut evidence = Evidence { testbed: bed.description.clone(), ..Evidence::default() };
+        let gathering = self.gather_into(bed, &mut evidence);
+        if self.interrupt.is_cancelled() {
+            if tokio::time::timeout(LAST_WORDS, gathering).await.is_err() {
+                evidence.lacks("evidence", "interrupted while it was read".to_owned());
+            }
+        } else {
+            gathering.await;
+        }
+        evidence
+    }
+
+    async fn gather_into(&self, bed: &Testbed, evidence: &mut Evidence) {
+        match bed.events().await {
+            Ok(events) => evidence.events = events,
+            Err(error) => evidence.lacks("events", crate::causes(&error)),
+        }
+        for side in Side::BOTH {
+            match bed.proxy_counters(side).await {
+                Ok(counters) => evidence.counters.extend(counters.map(|counters| (side.as_str(), counters))),
+                Err(error) => evidence.lacks(&format!("{side} faults"), crate::causes(&error)),
+            }
+            match self.journal(bed, side).await {
+                Ok(traffic) => evidence.journals.extend([(side.to_string(), traffic)]),
+                Err(reason) => evidence.lacks(&format!("{side} journal"), reason),
+            }
+        }
+        match bed.ledger().await {
+            Ok(ledger) if !ledger.is_empty() => self.keep("ledger.ndjson", &ledger),
+            Ok(_) => {}
+            Err(error) => evidence.lacks("ledger", crate::causes(&error)),
+        }
+    }
+
+    async fn journal(&self, bed: &Testbed, side: Side) -> Result<Traffic, String> {
+        let admin = bed.party(side).admin.as_ref().ok_or("the registry has no journal that could be read")?;
+        let text = admin.call(Method::GET, "/journal", Bytes::new()).await.map_err(|e| crate::causes(&e))?;
+        self.keep(&format!("journal-{}.ndjson", side.as_str()), &text);
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let records: Result<Vec<Record>, _> = lines.map(serde_json::from_slice).collect();
+        let records = records.map_err(|error| format!("unexpected journal line: {error}"))?;
+        Traffic::of(&records).map_err(|gap| {
+            format!("{} lines after line {} were lost to the journal's bound", gap.missing, gap.after)
+        })
+    }
+
+    /// Reads the destination back, past the proxy. `None` when a person stopped the run.
+    async fn verify(&self, bed: &Testbed, driven: &Driven) -> Option<result::Replica> {
+        let direct = |side| bed.party(side).direct.parse().ok();
+        let check = ReplicaCheck {
+            source: direct(Side::Source)?,
+            dest: direct(Side::Dest)?,
+            full: self.request.verify_full,
+            seed: self.plan.seed,
+        };
+        check.run(&driven.copied, self.interrupt).await.ok()
+    }
+
+    /// Keeps evidence beside the result. A disk that is full shows when the result itself is written.
+    fn keep(&self, name: &str, bytes: &[u8]) {
+        let Some(out) = &self.request.out else { return };
+        let written = std::fs::create_dir_all(out).and_then(|()| std::fs::write(out.join(name), bytes));
+        if let Err(error) = written {
+            self.board.remark(format!("{name} could not be kept: {error}"));
+        }
+    }
+
+    async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        tokio::select! {
+            biased;
+            () = self.interrupt.cancelled() => Err(Stop::Interrupted),
+            done = work => Ok(done),
+        }
+    }
+
+    fn result(
+        &self,
+        driven: Option<&Driven>,
+        evidence: &Evidence,
+        replica: Option<result::Replica>,
+        remarks: &[String],
+    ) -> RunResult {
+        let file = &self.request.scenario.file;
+        let telemetry = &self.telemetry;
+        let wall = driven.map_or(0.0, |driven| driven.wall.as_secs_f64());
+        let payload = telemetry.payload_bytes();
+        let throughput = if wall > 0.0 { payload as f64 / 1e6 / wall } else { 0.0 };
+        let operations = operations(driven, self.plan.operations.len() as u64, file.repeat);
+        let latency = result::Latencies {
+            service: telemetry.service_latency().summary(),
+            response: None,
+            image: self.board.image_latency().summary(),
+        };
+        let memory = result::Memory { process_peak: evidence.peak_memory.map(|bytes| bytes as f64 / 1e6) };
+        let totals = telemetry.totals();
+        let opened = totals.source.connections + totals.dest.connections;
+        let requests = totals.source.requests + totals.dest.requests;
+        let missed = evidence.events.iter().filter(|event| event.started.is_none()).count() as u64;
+        let speed_matters = file.criteria.keys().any(|metric| metric.depends_on_speed());
+        let observed = Observed {
+            throughput_mb_s: throughput,
+            memory_mb: memory.process_peak,
+            operations: operations.total,
+            failed: operations.failed + operations.not_run,
+            p99_ms: (latency.service.p99, latency.service.count),
+            connections: (opened, requests),
+            replica_exact: replica
+                .as_ref()
+                .map(|replica| replica.mismatched + replica.missing == 0 && replica.expected > 0),
+            missed_events: missed,
+            generator_limited: speed_matters && evidence.cpu_share > SATURATED,
+            payload_contradicted: evidence.journals.get("dest").is_some_and(|seen| seen.bytes_in < payload),
+            interrupted: self.interrupt.is_cancelled(),
+        };
+        let criteria = verdict::judge(&file.criteria, &observed);
+        let outcome = verdict::outcome(&criteria, &observed, self.request.strict);
+        RunResult {
+            schema_version: 1,
+            run_id: self.run_id.to_owned(),
+            scenario: file.name.clone(),
+            scale: self.request.scenario.scale.clone(),
+            factors: self.request.scenario.factors,
+            seed: self.plan.seed,
+            plan_hash: self.plan.plan_hash,
+            outcome,
+            exit_code: outcome.exit_code(),
+            reasons: reasons(remarks, &observed, evidence),
+            started: humantime::format_rfc3339_seconds(self.started).to_string(),
+            wall_seconds: wall,
+            bytes: self.bytes(evidence, payload),
+            throughput_mb_s: throughput,
+            operations,
+            failures: self.board.failures(),
+            retries: retries(evidence, telemetry.retries()),
+            faults_injected: faults(evidence),
+            latency_ms: latency,
+            memory_mb: memory,
+            connections: result::Connections {
+                opened,
+                requests,
+                reuse: (requests > 0).then(|| 1.0 - opened as f64 / requests as f64),
+            },
+            replica,
+            events: evidence.events.clone(),
+            criteria,
+            journals: evidence.journals.clone(),
+            not_estimable: evidence.missing.clone(),
+            environment: Environment {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                system: system(),
+                cpus: cpus(),
+                cpu_share: evidence.cpu_share,
+                testbed: evidence.testbed.clone(),
+            },
+        }
+    }
+
+    /// Bytes on the wire are the proxy's count where there is one, else the replicator's own.
+    fn bytes(&self, evidence: &Evidence, payload: u64) -> result::Bytes {
+        let totals = self.telemetry.totals();
+        let proxy = |side: Side| evidence.counters.get(side.as_str());
+        result::Bytes {
+            source_wire: proxy(Side::Source).map_or(totals.source.received, |c| c.bytes_downstream),
+            dest_wire: proxy(Side::Dest).map_or(totals.dest.sent, |c| c.bytes_upstream),
+            payload,
+            unique: payload.min(self.plan.bytes()),
+            reused: self.telemetry.reused_bytes(),
+        }
+    }
+}
+
+fn operations(driven: Option<&Driven>, planned: u64, repeat: bool) -> result::Operations {
+    let Some(driven) = driven else {
+        return result::Operations { total: planned, not_run: planned, ..result::Operations::default() };
+    };
+    let counts = driven.counts;
+    // In a plan that repeats, the end of the time cuts operations off that nobody promised.
+    let not_run = if repeat { 0 } else { driven.not_begun + counts.cut_off };
+    result::Operations {
+        total: counts.ok + counts.failed + not_run,
+        ok: counts.ok,
+        failed: counts.failed,
+        not_run,
+    }
+}
+
+fn retries(evidence: &Evidence, self_reported: u64) -> result::Retries {
+    let journals: Vec<u64> = evidence.journals.values().map(|traffic| traffic.retries).collect();
+    result::Retries { from_journals: (journals.len() == 2).then(|| journals.iter().sum()), self_reported }
+}
+
+fn faults(evidence: &Evidence) -> BTreeMap<String, u64> {
+    let of_side = |(side, counters): (&&str, &ProxyCounters)| {
+        let named = counters.faults.iter().map(|(kind, n)| (format!("{side} {kind}"), *n));
+        named.collect::<Vec<_>>()
+    };
+    evidence.counters.iter().flat_map(of_side).collect()
+}
+
+fn reasons(remarks: &[String], observed: &Observed, evidence: &Evidence) -> Vec<String> {
+    let mut reasons = remarks.to_vec();
+    if observed.missed_events > 0 {
+        let missed = evidence.events.iter().filter(|event| event.started.is_none());
+        let named: Vec<String> = missed.map(|event| format!("{} ({})", event.what, event.planned)).collect();
+        reasons.push(format!("events that did not happen: {}", named.join(", ")));
+    }
+    if observed.generator_limited {
+        let share = evidence.cpu_share * 100.0;
+        reasons.push(format!(
+            "this machine was the limit: {share:.0} % of its processors were busy with the run"
+        ));
+    }
+    if observed.payload_contradicted {
+        reasons.push(
+            "the destination's journal has received fewer bytes than the replicator says it committed"
+                .to_owned(),
+        );
+    }
+    if observed.replica_exact.is_none() && !observed.interrupted {
+        reasons.push("the replica was not checked".to_owned());
+    }
+    reasons
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn system() -> String {
+    let name = rustix::system::uname();
+    [name.sysname(), name.release(), name.machine()].map(|part| part.to_string_lossy().into_owned()).join(" ")
+}
+
+/// How often a source that prepares digests is asked whether it is done.
+const READY_POLL: Duration = Duration::from_millis(100);
+/// What may still be read or removed after an interruption; the whole stop has to fit into two seconds.
+const LAST_WORDS: Duration = Duration::from_millis(800);
+/// Above this share of all processors, rates and latencies are those of this machine.
+const SATURATED: f64 = 0.95;

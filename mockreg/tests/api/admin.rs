@@ -1,0 +1,152 @@
+//! The admin port.
+
+use std::time::{Duration, Instant};
+
+use mockreg::{Registry, StartError};
+use mockreg_proto::journal::Record;
+use serde_json::json;
+
+use crate::client::{Answer, Client, foreign, open_upload, push_blob, registry};
+
+fn admin(registry: &Registry) -> Client {
+    Client::new(registry.admin_addr())
+}
+
+fn records(answer: &Answer) -> Vec<Record> {
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn health_metrics_and_counters() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    let mut admin = admin(&registry);
+    assert_eq!(admin.get("/healthz").status, 200);
+    assert_eq!(admin.get("/readyz").status, 200);
+    push_blob(&mut client, "a", &foreign(1_000));
+    open_upload(&mut client, "a");
+    client.get("/v2/synth/100kb/manifests/latest");
+    let metrics = admin.get("/metrics");
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
+    for line in [
+        r#"mockreg_requests_total{kind="upload",method="PUT",status="201"} 1"#,
+        r#"mockreg_requests_total{kind="manifest",method="GET",status="200"} 1"#,
+        r#"mockreg_bytes_total{direction="in"} 1000"#,
+        "mockreg_open_connections 1",
+        "mockreg_stored_bytes 1000",
+        "mockreg_uploads_open 1",
+        "mockreg_recipes 0",
+    ] {
+        assert!(
+            metrics.text().lines().any(|given| given == line),
+            "{line} is missing in\n{}",
+            metrics.text()
+        );
+    }
+    assert!(!metrics.text().contains("sha256"));
+    let manifest = client.get("/v2/synth/100kb/manifests/latest").body.len();
+    let counters = admin.get("/counters").json();
+    let wanted = json!({
+        "requests": 5, "connections": 1, "open_connections": 1, "bytes_in": 1000, "bytes_out": 2 * manifest,
+        "blobs_served": 0, "blobs_stored": 1, "recipes": 0, "stored_bytes": 1000, "uploads_open": 1,
+        "tls_hellos": 0, "journal": {"last_seq": 5, "dropped": 0},
+    });
+    assert_eq!(counters, wanted);
+    assert_eq!(admin.get("/nothing").status, 404);
+}
+
+#[test]
+fn the_journal_is_read_from_any_line_and_cleared() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    (0..5).for_each(|_| assert_eq!(client.get("/v2/").status, 200));
+    let mut admin = admin(&registry);
+    let all = records(&admin.get("/journal"));
+    assert_eq!(all.iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(all, registry.journal());
+    assert_eq!(all[4].side, "test");
+    assert_eq!(records(&admin.get("/journal?since=3")).len(), 2);
+    assert_eq!(records(&admin.get("/journal?since=5")).len(), 0);
+    assert_eq!(admin.get("/journal?since=x").status, 400);
+    assert_eq!(admin.send("DELETE", "/journal", &[], b"").status, 204);
+    client.get("/v2/");
+    let rest = records(&admin.get("/journal"));
+    assert_eq!((rest.len(), rest[0].seq, rest[0].attempt), (1, 6, 1));
+}
+
+#[test]
+fn a_reset_keeps_the_catalogue_and_stamps_the_run() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    let mut admin = admin(&registry);
+    let catalogue = "schema_version: 1\nrepositories: [{name: c, tags: [v1], layers: [10kB]}]";
+    assert_eq!(admin.send("PUT", "/catalog", &[], catalogue.as_bytes()).status, 204);
+    let digest = push_blob(&mut client, "a", &foreign(1_000));
+    let location = open_upload(&mut client, "a");
+    assert_eq!(admin.send("POST", "/reset", &[], br#"{"run_id":"run-7"}"#).status, 204);
+    assert_eq!(client.get(&location).code(), "BLOB_UPLOAD_UNKNOWN");
+    assert_eq!(client.get(&format!("/v2/a/blobs/{digest}")).code(), "NAME_UNKNOWN");
+    assert_eq!(client.get("/v2/c/manifests/v1").status, 200);
+    let journal = registry.journal();
+    assert_eq!(journal.len(), 3);
+    assert!(journal.iter().all(|record| record.run_id.as_deref() == Some("run-7")));
+    let counters = admin.get("/counters").json();
+    assert_eq!([&counters["requests"], &counters["stored_bytes"], &counters["uploads_open"]], [3, 0, 0]);
+    assert_eq!(admin.send("POST", "/reset", &[], b"").status, 204);
+    client.get("/v2/");
+    assert_eq!(registry.journal()[0].run_id, None);
+    for malformed in [&b"{"[..], br#"{"runid":"x"}"#, b"[]", b"\xff"] {
+        let refused = admin.send("POST", "/reset", &[], malformed);
+        assert!(refused.status == 400 && refused.json()["error"].is_string(), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_catalogue_is_replaced_and_a_wrong_one_changes_nothing() {
+    let registry = registry();
+    let (mut client, mut admin) = (Client::of(&registry), admin(&registry));
+    let put = |admin: &mut Client, body: &[u8]| admin.send("PUT", "/catalog", &[], body);
+    let yaml = "schema_version: 1\nrepositories:\n  - {name: one, tags: [v1], layers: [10kB]}\n";
+    let json =
+        br#"{"schema_version":1,"repositories":[{"name":"two","tags":["v1"],"layers":["10kB","1MB"]}]}"#;
+    assert_eq!(put(&mut admin, yaml.as_bytes()).status, 204);
+    assert_eq!(client.get("/v2/one/manifests/v1").status, 200);
+    assert_eq!(put(&mut admin, json).status, 204);
+    assert_eq!(client.get("/v2/one/manifests/v1").code(), "NAME_UNKNOWN");
+    assert_eq!(client.get("/v2/two/manifests/v1").status, 200);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while admin.get("/readyz").status != 200 {
+        assert!(Instant::now() < deadline, "never ready");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for (body, says) in [
+        (yaml.replace("layers", "layer"), "request body:3:"),
+        (yaml.replace("tags", "tag"), "did you mean `tags`"),
+        (yaml.replace("10kB", "10 parsecs"), "request body:3:"),
+        (yaml.replace("10kB", "5B"), "553"),
+        (yaml.replace("one", "ONE"), "ONE"),
+        (yaml.replace("schema_version: 1", "schema_version: 9"), "request body:1:"),
+        ("{".into(), "request body:"),
+        (String::new(), "request body"),
+    ] {
+        let refused = put(&mut admin, body.as_bytes());
+        let error = refused.json()["error"].as_str().unwrap_or_default().to_owned();
+        assert!(refused.status == 400 && error.contains(says), "{body}: {refused:?}");
+    }
+    let refused = put(&mut admin, b"\xff\xfe");
+    assert_eq!(refused.status, 400);
+    assert_eq!(client.get("/v2/two/manifests/v1").status, 200);
+    assert_eq!(put(&mut admin, &vec![b' '; (16 << 20) + 1]).status, 413);
+}
+
+#[test]
+fn a_busy_port_is_an_error_that_names_it() {
+    let first = registry();
+    let error = Registry::builder().listen(first.registry_addr()).start().unwrap_err();
+    let StartError::Listen { port: "registry", address, source } = &error else { panic!("{error:?}") };
+    assert_eq!((*address, source.kind()), (first.registry_addr(), std::io::ErrorKind::AddrInUse));
+    let error = Registry::builder().admin(first.admin_addr()).start().unwrap_err();
+    assert!(error.to_string().contains(&first.admin_addr().to_string()));
+    assert_eq!(Client::of(&first).get("/v2/").status, 200);
+}

@@ -1,0 +1,15 @@
+//! The registry as clients meet it: over real sockets, on ports of its own, in a process of its own where it is the
+//! program that is tested.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be unwrapped here has failed the test")]
+
+mod admin;
+mod bad_input;
+mod client;
+mod manifests;
+mod program;
+mod pull;
+mod push;
+mod ranges;
+mod synthetic;
+mod vanishing;

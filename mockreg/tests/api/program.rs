@@ -1,0 +1,166 @@
+//! The program: its first line, its exit codes, its commands.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+use mockreg_proto::digest::Digest;
+use mockreg_proto::ready_line::ReadyLine;
+use serde_json::Value;
+
+use crate::client::{Client, bytes_of, layer, registry};
+
+fn mockreg(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mockreg"));
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    mockreg(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A server that is killed when a test fails.
+struct Server {
+    child: Child,
+    ready: ReadyLine,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let any_port = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let mut command = mockreg(&any_port);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { child, ready: serde_json::from_str(&line).unwrap() }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.ready.registry.as_deref().unwrap().strip_prefix("http://").unwrap().parse().unwrap())
+    }
+
+    fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_server_says_where_it_listens_and_stops_cleanly() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(
+        path("c.yaml"),
+        "schema_version: 1\nrepositories: [{name: c, tags: [v1], layers: [10kB]}]",
+    )
+    .unwrap();
+    let (port_file, journal, catalogue) = (path("ready.json"), path("journal.ndjson"), path("c.yaml"));
+    let server = Server::start(&[
+        "--name",
+        "dest",
+        "--port-file",
+        &port_file,
+        "--journal",
+        &journal,
+        "--catalog",
+        &catalogue,
+    ]);
+    assert_eq!((server.ready.event.as_str(), server.ready.service.as_str()), ("ready", "mockreg"));
+    let written: ReadyLine = serde_json::from_str(&std::fs::read_to_string(&port_file).unwrap()).unwrap();
+    assert_eq!(written, server.ready);
+    assert_eq!(server.client().get("/v2/c/manifests/v1").status, 200);
+    let admin = server.ready.admin.clone().unwrap();
+    assert!(run(&["healthcheck", &admin]).status.success());
+    assert_eq!(server.terminate(), Some(0));
+    let lines = std::fs::read_to_string(&journal).unwrap();
+    let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["seq"], &line["side"], &line["end"]), (&1.into(), &"dest".into(), &"complete".into()));
+    let unwell = run(&["healthcheck", &admin]);
+    assert!(unwell.status.code() == Some(1) && stderr(&unwell).contains("is not well"), "{unwell:?}");
+}
+
+#[test]
+fn a_busy_port_exits_with_3_and_a_remedy() {
+    let taken = registry();
+    let address = taken.registry_addr().to_string();
+    let output = run(&["serve", "--listen", &address, "--admin", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).contains(&address) && stderr(&output).contains("--listen"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bad.yaml");
+    std::fs::write(&file, "schema_version: 1\nrepositories:\n  - {name: a, tag: [v1], layers: [10kB]}\n")
+        .unwrap();
+    let file = file.to_str().unwrap();
+    for (arguments, says) in [
+        (&["serve", "--memory-budget", "many"][..], "64MiB"),
+        (&["serve", "--listen", "nowhere"], "--listen"),
+        (&["serve", "--threads", "0"], "--threads"),
+        (&["serve", "--catalog", file], "bad.yaml:3:"),
+        (&["serve", "--catalog", "/nowhere/x.yaml"], "/nowhere/x.yaml"),
+        (&["describe", "--catalog", file], "did you mean `tags`"),
+        (&["layer", "huge"], "synth/huge"),
+        (&["layer", "10kb", "--index", "1"], "layers 0 to 0"),
+        (&["layer", "10kb", "--range", "9-0"], "9"),
+        (&["healthcheck", "ftp://x"], "http://"),
+        (&["dance"], "dance"),
+        (&[], "Usage"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(stderr(&output).contains(says), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_layer_is_written_whole_or_in_part() {
+    let bytes = bytes_of(layer("100kb"));
+    assert!(run(&["layer", "synth/100kb"]).stdout == bytes);
+    assert!(run(&["layer", "100kb", "--range", "500-999"]).stdout == bytes[500..1000]);
+    let info: Value = serde_json::from_slice(&run(&["layer", "100kb", "--info"]).stdout).unwrap();
+    assert_eq!(info["digest"], Digest::of(&bytes).to_string());
+    assert_eq!(info["size"], 100_000);
+}
+
+#[test]
+fn a_catalogue_is_described_with_the_digests_that_are_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.yaml");
+    std::fs::write(
+        &file,
+        "schema_version: 1\nrepositories: [{name: c, tags: [v1, v2], layers: [10kB, 1MB]}]",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let described: Value =
+        serde_json::from_slice(&run(&["describe", "--catalog", file, "--json"]).stdout).unwrap();
+    assert_eq!(described["images"].as_array().unwrap().len(), 2);
+    assert_eq!(described["total_bytes"], 2_020_000);
+    let server = Server::start(&["--catalog", file]);
+    for image in described["images"].as_array().unwrap() {
+        let served = server.client().get(&format!("/v2/c/manifests/{}", image["tag"].as_str().unwrap()));
+        assert_eq!(served.header("docker-content-digest"), image["manifest_digest"].as_str());
+    }
+    let text = String::from_utf8(run(&["describe", "--catalog", file]).stdout).unwrap();
+    assert!(text.contains("c:v2") && text.contains("2 images"), "{text}");
+}

@@ -58,21 +58,11 @@ impl Registry {
         let admin = listen("admin", builder.admin)?;
         let local = |listener: &StdListener| listener.local_addr().map_err(StartError::Thread);
         let (registry_addr, admin_addr) = (local(&registry)?, local(&admin)?);
-        let threads = builder.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.unwrap_or(1))
-            .max_blocking_threads(BLOCKING_THREADS)
-            .thread_name(format!("mockreg-{}", builder.name))
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
+        let (threads, name) = (builder.threads, format!("mockreg-{}", builder.name));
         let core = Arc::new(core(builder)?);
         let (stop, stopped) = watch::channel(false);
         let serving = serve(Arc::clone(&core), registry, admin, stopped);
-        let thread = std::thread::Builder::new()
-            .name("mockreg".into())
-            .spawn(move || run(runtime, serving))
-            .map_err(StartError::Thread)?;
+        let thread = own_thread(threads, name, serving).map_err(StartError::Thread)?;
         Ok(Self { registry_addr, admin_addr, core, stop, thread: Some(thread) })
     }
 
@@ -164,7 +154,38 @@ fn listen(port: &'static str, address: SocketAddr) -> Result<StdListener, StartE
     open().map_err(|source| StartError::Listen { port, address, source })
 }
 
-/// The thread that owns the runtime.
+/// A thread with a runtime of its own. The runtime is made and dropped there, for the caller may be inside another
+/// one, which does not allow that.
+fn own_thread(
+    threads: Option<usize>,
+    name: String,
+    serving: impl Future<Output = io::Result<()>> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let (started, made) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("mockreg".into()).spawn(move || {
+        // Whoever starts a registry waits for one of these messages.
+        match runtime(threads, name) {
+            Err(error) => drop(started.send(Err(error))),
+            Ok(runtime) => {
+                drop(started.send(Ok(())));
+                run(runtime, serving);
+            }
+        }
+    })?;
+    made.recv().expect("the thread reports before anything else")?;
+    Ok(thread)
+}
+
+fn runtime(threads: Option<usize>, name: String) -> io::Result<Runtime> {
+    let processors = || std::thread::available_parallelism().map_or(1, Into::into);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.unwrap_or_else(processors))
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name(name)
+        .enable_all()
+        .build()
+}
+
 fn run(runtime: Runtime, serving: impl Future<Output = io::Result<()>>) {
     if let Err(error) = runtime.block_on(serving) {
         tracing::error!(%error, "the registry stopped serving");

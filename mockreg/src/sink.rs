@@ -18,6 +18,10 @@ const HASH_SLICE: usize = 256 << 10;
 /// it cannot be kept, so that its sender learns that the digest is wrong and not that there is no room.
 const LOOKS_SYNTHETIC: u64 = 64 << 10;
 
+/// Bytes of a synthetic layer between two looks ahead. Its digest takes checkpoints up to its end; a server that has
+/// none yet computes them while the bytes come in, or the client would wait for seconds at the end of a large one.
+const LOOK_AHEAD: u64 = 64 << 20;
+
 /// What checking and keeping needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Workshop {
@@ -30,6 +34,9 @@ pub(crate) struct Workshop {
 pub(crate) struct Sink {
     state: State,
     len: u64,
+    /// Length at which to look ahead next, and the thread that does so; one at a time.
+    next_look: u64,
+    looking: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +63,12 @@ pub(crate) struct Finished {
 impl Sink {
     /// Nothing has arrived.
     pub(crate) fn new() -> Self {
-        Self { state: State::Compare(Box::new(Comparison::new())), len: 0 }
+        Self {
+            state: State::Compare(Box::new(Comparison::new())),
+            len: 0,
+            next_look: LOOK_AHEAD,
+            looking: None,
+        }
     }
 
     /// Bytes that have arrived.
@@ -86,11 +98,25 @@ impl Sink {
         let taken = comparison.matched() - before;
         self.len += taken;
         if verdict == Verdict::Matching {
+            self.look_ahead(workshop);
             return Ok(());
         }
         self.work(workshop, leave_stream);
         self.settle().await;
         self.hash(&bytes[taken as usize..]).await
+    }
+
+    fn look_ahead(&mut self, workshop: &Workshop) {
+        let State::Compare(comparison) = &self.state else { return };
+        let busy = self.looking.as_ref().is_some_and(|thread| !thread.is_finished());
+        if self.len < self.next_look || busy {
+            return;
+        }
+        self.next_look = self.len + LOOK_AHEAD;
+        if let Some(spec) = comparison.so_far() {
+            let tables = Arc::clone(&workshop.tables);
+            self.looking = Some(tokio::task::spawn_blocking(move || tables.foresee(spec)));
+        }
     }
 
     async fn hash(&mut self, bytes: &[u8]) -> Result<(), OverBudget> {

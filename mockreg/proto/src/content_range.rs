@@ -166,14 +166,6 @@ impl RangeRequest {
         })
     }
 
-    /// The first range as it was asked for, where it says both ends.
-    pub fn bounds(&self) -> Option<ByteRange> {
-        match self.0.first()? {
-            Wanted::From(first, Some(last)) => ByteRange::try_new(*first, *last).ok(),
-            _ => None,
-        }
-    }
-
     /// The bytes asked for of something of `size` bytes, in the order asked, without those that do not exist.
     pub fn resolve(&self, size: u64) -> Vec<ByteRange> {
         self.0.iter().filter_map(|wanted| wanted.resolve(size)).collect()

@@ -1,6 +1,6 @@
 //! `mockreg serve`
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ Names: every repository under `synth/` is an image made on demand: synth/5gib (o
 (eight layers), synth/300mib-tar (not compressed), synth/64mib-x4-c1 (incompressible). Any tag will do.
 
 The first line on standard output is JSON and says where the server listens:
-  {\"event\":\"ready\",\"service\":\"mockreg\",\"version\":\"…\",\"registry\":\"http://127.0.0.1:5000\",\"admin\":\"http://127.0.0.1:5080\"}
+  {\"event\":\"ready\",\"service\":\"mockreg\",…,\"registry\":\"http://127.0.0.1:5000\",\"admin\":…}
 Logs go to standard error; RUST_LOG=debug shows more of them.
 
 Examples:
@@ -135,7 +135,8 @@ fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
 }
 
 /// A connection takes a descriptor; the limit that shells start with is often 1024.

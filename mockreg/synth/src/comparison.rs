@@ -13,7 +13,7 @@ use crate::gzip;
 use crate::layer::Layer;
 use crate::read::{Read, Source};
 use crate::sha256::Hasher;
-use crate::spec::{Encoding, Form, LayerSpec};
+use crate::spec::{Encoding, Form, LayerId, LayerSpec};
 use crate::tar::{self, Name};
 
 /// An upload beside the synthetic layer it may be. Feed it with [`Comparison::offer`]; at the end of the upload
@@ -105,6 +105,20 @@ impl Comparison {
     /// [`Comparison::resume`] gives them all again.
     pub fn matched(&self) -> u64 {
         self.equal + self.held.len() as u64
+    }
+
+    /// A layer of the same stream, as large as what has arrived so far: for [`Tables::foresee`], while the rest is
+    /// on its way. `None` before the stream is known and after it is left.
+    pub fn so_far(&self) -> Option<LayerSpec> {
+        let (Phase::Stream(_), Some(source)) = (&self.phase, self.source) else { return None };
+        let (form, size) = match source.encoding {
+            Encoding::Tar => (Form::Tar, self.equal - self.equal % tar::BLOCK),
+            Encoding::Gzip => (Form::Gzip, self.equal),
+        };
+        let mut id = [0; 16];
+        // Any id of this stream will do, and the last byte decides.
+        id[15] = source.stream.number();
+        LayerSpec::try_new(form, source.stream.content(), size, LayerId::from_bytes(id)).ok()
     }
 
     /// The layer whose blob has arrived: whole, and nothing beside it. The last bytes of a gzip layer are a

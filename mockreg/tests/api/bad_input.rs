@@ -125,7 +125,8 @@ fn tls_on_the_plain_port_is_told_so_and_counted_apart() {
 
 #[test]
 fn slow_heads_and_silent_bodies_are_given_up() {
-    let short = Duration::from_millis(150);
+    // Short for a test, long for a machine that is busy with all the others.
+    let short = Duration::from_secs(1);
     let registry = Registry::builder().header_timeout(short).body_idle(short).start().unwrap();
     let mut silent = Client::of(&registry);
     let mut slow = Client::of(&registry);

@@ -92,6 +92,20 @@ fn a_server_says_where_it_listens_and_stops_cleanly() {
 }
 
 #[test]
+fn a_journal_on_a_full_disk_stops_no_request() {
+    let server = Server::start(&["--journal", "/dev/full"]);
+    let mut client = server.client();
+    (0..3).for_each(|_| assert_eq!(client.get("/v2/").status, 200));
+    let admin = server.ready.admin.as_deref().unwrap().strip_prefix("http://").unwrap();
+    let journal = Client::new(admin.parse().unwrap()).get("/journal").text();
+    assert_eq!(journal.lines().count(), 3, "the lines in memory are all there");
+    assert_eq!(server.terminate(), Some(0));
+    let nowhere =
+        run(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--journal", "/nowhere/j"]);
+    assert!(nowhere.status.code() == Some(3) && stderr(&nowhere).contains("/nowhere/j"), "{nowhere:?}");
+}
+
+#[test]
 fn a_busy_port_exits_with_3_and_a_remedy() {
     let taken = registry();
     let address = taken.registry_addr().to_string();

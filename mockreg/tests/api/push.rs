@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mockreg::Registry;
 use mockreg_proto::digest::Digest;
+use proptest::prelude::*;
 
 use crate::client::{Answer, Case, Client, check, foreign, open_upload, push_blob, registry, wait_for};
 
@@ -344,4 +345,33 @@ fn expect_100_continue_is_answered_before_the_body() {
     client.head("PATCH", "/v2/a/blobs/uploads/unknown", &headers);
     let refused = client.answer(false);
     assert_eq!((refused.status, refused.code().as_str()), (404, "BLOB_UPLOAD_UNKNOWN"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    /// Any bytes, in any chunks, each in any pieces, over any number of connections.
+    #[test]
+    fn any_split_into_chunks_is_the_same_blob(
+        synthetic in 0usize..50_000,
+        own in 0usize..50_000,
+        chunk in 1_000usize..60_000,
+        piece in 100usize..60_000,
+    ) {
+        let layer = crate::client::bytes_of(crate::client::layer("100kb"));
+        let bytes = [&layer[..synthetic], &foreign(own)].concat();
+        let registry = registry();
+        let location = open_upload(&mut Client::of(&registry), "a");
+        let mut at = 0;
+        for part in bytes.chunks(chunk) {
+            let mut client = Client::of(&registry);
+            let range = format!("{at}-{}", at + part.len() - 1);
+            let pieces: Vec<&[u8]> = part.chunks(piece).collect();
+            let patch = client.send_chunked("PATCH", &location, &[("Content-Range", &range)], &pieces);
+            prop_assert_eq!(patch.status, 202);
+            at += part.len();
+        }
+        let mut client = Client::of(&registry);
+        let put = client.send("PUT", &format!("{location}?digest={}", Digest::of(&bytes)), &[], b"");
+        assert_pullable(&mut client, &put, &bytes);
+    }
 }

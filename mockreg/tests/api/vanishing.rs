@@ -108,6 +108,11 @@ fn a_registry_runs_inside_any_runtime() {
         let registry = registry();
         // This thread is the only one of the caller's runtime, and it is blocked meanwhile.
         assert_eq!(Client::of(&registry).get("/v2/synth/100kb/manifests/latest").status, 200);
+        // One that cannot start leaves no runtime behind that this one would have to drop.
+        let again = Registry::builder().listen(registry.registry_addr()).start();
+        assert!(again.is_err());
+        let nowhere = Registry::builder().journal_file("/nowhere/journal").start();
+        assert!(nowhere.is_err());
         drop(registry);
     });
 }

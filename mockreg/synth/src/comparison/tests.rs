@@ -57,6 +57,23 @@ fn send<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Option<Arrival>, Dige
 }
 
 #[test]
+fn a_layer_on_its_way_is_foreseen() {
+    let mut foreseen = 0;
+    for spec in specs() {
+        let mut comparison = Comparison::new();
+        let blob = blob(spec);
+        comparison.offer(&blob[..blob.len() / 2]);
+        let Some(so_far) = comparison.so_far() else { continue };
+        assert_eq!(Stream::of(so_far.content(), so_far.id()), Stream::of(spec.content(), spec.id()));
+        assert_eq!(so_far.form(), spec.form());
+        assert!((comparison.matched() - 511..=comparison.matched()).contains(&so_far.size()));
+        foreseen += 1;
+    }
+    // Half of a smaller one ends in its tail, or before there is anything to foresee.
+    assert_eq!(foreseen, specs().iter().filter(|spec| spec.size() > 1_000_000).count());
+}
+
+#[test]
 fn every_whole_layer_is_recognised_in_any_parts() {
     for spec in specs() {
         let blob = blob(spec);

@@ -2,10 +2,10 @@
 //! be, nothing is committed that is not what its digest says, and every fault on the way is met by a bounded retry.
 //!
 //! An image is copied as manifest → configuration and layers → manifest again, last: children of an index first, up
-//! to [`BLOBS_AT_ONCE`] blobs of an image side by side. A blob streams from a [`pull::Pull`], which verifies it and
-//! resumes broken downloads, into a [`push::Push`], which sends it in chunks and resumes broken uploads; between them
+//! to [`BLOBS_AT_ONCE`] blobs of an image side by side. A blob streams from a `Pull`, which verifies it and
+//! resumes broken downloads, into a `Push`, which sends it in chunks and resumes broken uploads; between them
 //! are a few frames and nothing else. What happens once per destination repository (the look whether a blob is there,
-//! and its transfer) happens in a [`flight`], so that the set of requests does not depend on who comes first.
+//! and its transfer) happens in a `flight`, so that the set of requests does not depend on who comes first.
 //!
 //! How many images are copied at once is the caller's decision; connections are bounded by the client's pool.
 

@@ -14,6 +14,7 @@ use mockreg_proto::digest::Digest;
 use mockreg_proto::seed::Seed;
 use tokio::task::JoinSet;
 
+use super::finding::{Finding, summary};
 use super::read_back::{Piece, fetch_piece};
 use super::sample;
 use crate::cancel::CancelToken;
@@ -22,7 +23,7 @@ use crate::replicator::{
     Blob, Contents, CopyError, ImageJob, ImageReference, Manifest, Pull, PullError, RetryContext,
     RetryPolicy, Step, Subject, fetch_manifest, list_tags,
 };
-use crate::result::{Replica, Sampled};
+use crate::result::Replica;
 
 /// How a replica is checked.
 #[derive(Clone, Debug)]
@@ -41,15 +42,6 @@ pub struct ReplicaCheck {
 pub const WHOLE_LIMIT: u64 = 64 << 20;
 /// Share of the bytes of larger images that is read back at least.
 pub const SAMPLED_PERCENT: u64 = 5;
-
-/// What one image was found to be.
-#[derive(Debug)]
-enum Finding {
-    Exact,
-    Sampled { read: u64, size: u64 },
-    Mismatched(Vec<String>),
-    Missing(String),
-}
 
 /// What the checks of all images share.
 #[derive(Debug)]
@@ -154,35 +146,6 @@ async fn check_all(checker: Arc<Checker>, images: &[ImageJob]) -> Replica {
     }
     findings.sort_by_key(|(index, _)| *index);
     summary(images.len() as u64, findings.into_iter().map(|(_, finding)| finding))
-}
-
-fn summary(expected: u64, findings: impl IntoIterator<Item = Finding>) -> Replica {
-    let mut replica = Replica { expected, ..Replica::default() };
-    let (mut read_bytes, mut all_bytes) = (0u64, 0u64);
-    let mut problems = Vec::new();
-    for finding in findings {
-        match finding {
-            Finding::Exact => replica.exact += 1,
-            Finding::Sampled { read, size } => {
-                replica.exact_sampled.count += 1;
-                read_bytes += read;
-                all_bytes += size;
-            }
-            Finding::Mismatched(found) => {
-                replica.mismatched += 1;
-                problems.extend(found);
-            }
-            Finding::Missing(problem) => {
-                replica.missing += 1;
-                problems.push(problem);
-            }
-        }
-    }
-    let share = if all_bytes == 0 { 0.0 } else { read_bytes as f64 / all_bytes as f64 };
-    replica.exact_sampled = Sampled { share, ..replica.exact_sampled };
-    problems.truncate(PROBLEMS);
-    replica.problems = problems;
-    replica
 }
 
 impl Checker {
@@ -351,25 +314,3 @@ const RETRIES: RetryPolicy = RetryPolicy {
     cap: Duration::from_secs(1),
     give_up: Duration::from_secs(60),
 };
-/// Problems told in words; more of them say nothing new.
-const PROBLEMS: usize = 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn findings_add_up() {
-        let findings = [
-            Finding::Exact,
-            Finding::Sampled { read: 10, size: 100 },
-            Finding::Sampled { read: 30, size: 100 },
-            Finding::Missing("a:1: not at the destination".into()),
-            Finding::Mismatched((0..30).map(|n| format!("a:2: {n}")).collect()),
-        ];
-        let replica = summary(5, findings);
-        assert_eq!((replica.expected, replica.exact, replica.mismatched, replica.missing), (5, 1, 1, 1));
-        assert_eq!((replica.exact_sampled.count, replica.exact_sampled.share), (2, 0.2));
-        assert_eq!(replica.problems.len(), PROBLEMS);
-    }
-}

@@ -13,6 +13,7 @@ use loadgen::run::{self, Request};
 use loadgen::scenario::{self, Scenario};
 use loadgen::{causes, report, single};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// Usage or configuration.
 const USAGE: u8 = 2;
@@ -23,6 +24,11 @@ const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Silent unless asked: RUST_LOG=loadgen=debug shows every retry with its cause.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let interrupt = CancelToken::new();
     tokio::spawn(watch_signals(interrupt.clone()));
     match Cli::parse().command {

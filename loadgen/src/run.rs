@@ -1,6 +1,8 @@
 //! One run from plan to verdict, a step a phase: start, prepare, copy, gather, verify, judge. Whatever happens there
 //! is a result.
 
+mod conclusion;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,11 +26,11 @@ use crate::plan::Plan;
 use crate::process;
 use crate::progress::{Goal, Progress, ProgressMode};
 use crate::replicator::{Replicator, ReplicatorConfig, Telemetry};
-use crate::result::{self, Environment, EventRecord, RunResult};
+use crate::result::{self, EventRecord, RunResult};
 use crate::scenario::{Scenario, Side};
 use crate::serve::{MetricsServer, Subject};
 use crate::testbed::{ProxyCounters, Testbed, TestbedOptions};
-use crate::verdict::{self, Observed, Outcome};
+use crate::verdict::Outcome;
 
 /// What to run and how.
 #[derive(Clone, Debug)]
@@ -321,168 +323,13 @@ impl<'a> Run<'a> {
             done = work => Ok(done),
         }
     }
-
-    fn result(
-        &self,
-        driven: Option<&Driven>,
-        evidence: &Evidence,
-        replica: Option<result::Replica>,
-        remarks: &[String],
-    ) -> RunResult {
-        let file = &self.request.scenario.file;
-        let telemetry = &self.telemetry;
-        let wall = driven.map_or(0.0, |driven| driven.wall.as_secs_f64());
-        let payload = telemetry.payload_bytes();
-        let throughput = if wall > 0.0 { payload as f64 / 1e6 / wall } else { 0.0 };
-        let operations = operations(driven, self.plan.operations.len() as u64, file.repeat);
-        let latency = result::Latencies {
-            service: telemetry.service_latency().summary(),
-            response: None,
-            image: self.board.image_latency().summary(),
-        };
-        let memory = result::Memory { process_peak: evidence.peak_memory.map(|bytes| bytes as f64 / 1e6) };
-        let totals = telemetry.totals();
-        let opened = totals.source.connections + totals.dest.connections;
-        let requests = totals.source.requests + totals.dest.requests;
-        let missed = evidence.events.iter().filter(|event| event.started.is_none()).count() as u64;
-        let speed_matters = file.criteria.keys().any(|metric| metric.depends_on_speed());
-        let observed = Observed {
-            throughput_mb_s: throughput,
-            memory_mb: memory.process_peak,
-            operations: operations.total,
-            failed: operations.failed + operations.not_run,
-            p99_ms: (latency.service.p99, latency.service.count),
-            connections: (opened, requests),
-            replica_exact: replica
-                .as_ref()
-                .map(|replica| replica.mismatched + replica.missing == 0 && replica.expected > 0),
-            missed_events: missed,
-            generator_limited: speed_matters && evidence.cpu_share > SATURATED,
-            payload_contradicted: evidence.journals.get("dest").is_some_and(|seen| seen.bytes_in < payload),
-            interrupted: self.interrupt.is_cancelled(),
-        };
-        let criteria = verdict::judge(&file.criteria, &observed);
-        let outcome = verdict::outcome(&criteria, &observed, self.request.strict);
-        RunResult {
-            schema_version: 1,
-            run_id: self.run_id.to_owned(),
-            scenario: file.name.clone(),
-            scale: self.request.scenario.scale.clone(),
-            factors: self.request.scenario.factors,
-            seed: self.plan.seed,
-            plan_hash: self.plan.plan_hash,
-            outcome,
-            exit_code: outcome.exit_code(),
-            reasons: reasons(remarks, &observed, evidence),
-            started: humantime::format_rfc3339_seconds(self.started).to_string(),
-            wall_seconds: wall,
-            bytes: self.bytes(evidence, payload),
-            throughput_mb_s: throughput,
-            operations,
-            failures: self.board.failures(),
-            retries: retries(evidence, telemetry.retries()),
-            faults_injected: faults(evidence),
-            latency_ms: latency,
-            memory_mb: memory,
-            connections: result::Connections {
-                opened,
-                requests,
-                reuse: (requests > 0).then(|| 1.0 - opened as f64 / requests as f64),
-            },
-            replica,
-            events: evidence.events.clone(),
-            criteria,
-            journals: evidence.journals.clone(),
-            not_estimable: evidence.missing.clone(),
-            environment: Environment {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                system: system(),
-                cpus: cpus(),
-                cpu_share: evidence.cpu_share,
-                testbed: evidence.testbed.clone(),
-            },
-        }
-    }
-
-    /// Bytes on the wire are the proxy's count where there is one, else the replicator's own.
-    fn bytes(&self, evidence: &Evidence, payload: u64) -> result::Bytes {
-        let totals = self.telemetry.totals();
-        let proxy = |side: Side| evidence.counters.get(side.as_str());
-        result::Bytes {
-            source_wire: proxy(Side::Source).map_or(totals.source.received, |c| c.bytes_downstream),
-            dest_wire: proxy(Side::Dest).map_or(totals.dest.sent, |c| c.bytes_upstream),
-            payload,
-            unique: payload.min(self.plan.bytes()),
-            reused: self.telemetry.reused_bytes(),
-        }
-    }
-}
-
-fn operations(driven: Option<&Driven>, planned: u64, repeat: bool) -> result::Operations {
-    let Some(driven) = driven else {
-        return result::Operations { total: planned, not_run: planned, ..result::Operations::default() };
-    };
-    let counts = driven.counts;
-    // In a plan that repeats, the end of the time cuts operations off that nobody promised.
-    let not_run = if repeat { 0 } else { driven.not_begun + counts.cut_off };
-    result::Operations {
-        total: counts.ok + counts.failed + not_run,
-        ok: counts.ok,
-        failed: counts.failed,
-        not_run,
-    }
-}
-
-fn retries(evidence: &Evidence, self_reported: u64) -> result::Retries {
-    let journals: Vec<u64> = evidence.journals.values().map(|traffic| traffic.retries).collect();
-    result::Retries { from_journals: (journals.len() == 2).then(|| journals.iter().sum()), self_reported }
-}
-
-fn faults(evidence: &Evidence) -> BTreeMap<String, u64> {
-    let of_side = |(side, counters): (&&str, &ProxyCounters)| {
-        let named = counters.faults.iter().map(|(kind, n)| (format!("{side} {kind}"), *n));
-        named.collect::<Vec<_>>()
-    };
-    evidence.counters.iter().flat_map(of_side).collect()
-}
-
-fn reasons(remarks: &[String], observed: &Observed, evidence: &Evidence) -> Vec<String> {
-    let mut reasons = remarks.to_vec();
-    if observed.missed_events > 0 {
-        let missed = evidence.events.iter().filter(|event| event.started.is_none());
-        let named: Vec<String> = missed.map(|event| format!("{} ({})", event.what, event.planned)).collect();
-        reasons.push(format!("events that did not happen: {}", named.join(", ")));
-    }
-    if observed.generator_limited {
-        let share = evidence.cpu_share * 100.0;
-        reasons.push(format!(
-            "this machine was the limit: {share:.0} % of its processors were busy with the run"
-        ));
-    }
-    if observed.payload_contradicted {
-        reasons.push(
-            "the destination's journal has received fewer bytes than the replicator says it committed"
-                .to_owned(),
-        );
-    }
-    if observed.replica_exact.is_none() && !observed.interrupted {
-        reasons.push("the replica was not checked".to_owned());
-    }
-    reasons
 }
 
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn system() -> String {
-    let name = rustix::system::uname();
-    [name.sysname(), name.release(), name.machine()].map(|part| part.to_string_lossy().into_owned()).join(" ")
-}
-
 /// How often a source that prepares digests is asked whether it is done.
 const READY_POLL: Duration = Duration::from_millis(100);
 /// What may still be read or removed after an interruption; the whole stop has to fit into two seconds.
 const LAST_WORDS: Duration = Duration::from_millis(800);
-/// Above this share of all processors, rates and latencies are those of this machine.
-const SATURATED: f64 = 0.95;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use mockreg_proto::units::ByteCount;
+
 use super::*;
 
 fn resolved(name: &str, wishes: &Wishes) -> Result<Scenario, ScenarioError> {

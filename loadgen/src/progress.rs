@@ -71,7 +71,8 @@ fn live_bar(goal: Goal) -> ProgressBar {
         Some(bytes) => ProgressBar::new(bytes),
         None => ProgressBar::no_length(),
     };
-    let template = "{spinner} {bar:24} {msg}";
+    // `wide_msg` is cut at the terminal's width: a line that wraps cannot be drawn over.
+    let template = "{spinner} {bar:16} {wide_msg}";
     bar.set_style(
         ProgressStyle::with_template(template).expect("the template is a constant that indicatif reads"),
     );

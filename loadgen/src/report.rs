@@ -135,7 +135,7 @@ fn reaction(result: &RunResult) -> Rows {
     };
     let mut table = rows([("retries", seen)]);
     for (side, traffic) in &result.journals {
-        let broken = format!("{} requests cut off, {} downloads resumed", traffic.broken, traffic.resumed);
+        let broken = format!("{} requests cut off, {} transfers resumed", traffic.broken, traffic.resumed);
         table.push((side.clone(), broken));
     }
     let connections = &result.connections;

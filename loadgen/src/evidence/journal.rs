@@ -15,7 +15,8 @@ pub struct Traffic {
     /// Requests that were a second or later try of the same thing: a manifest or blob asked for again, an upload
     /// session's state asked for, a session begun in vain.
     pub retries: u64,
-    /// Downloads that started past the first byte.
+    /// Transfers taken up where they broke: downloads that started past the first byte, upload sessions that were
+    /// asked where they stand and knew.
     pub resumed: u64,
     /// Requests that ended before their answer or their body was complete.
     pub broken: u64,
@@ -99,7 +100,11 @@ impl Meaning for Record {
     }
 
     fn is_resumed(&self) -> bool {
-        self.kind == Kind::Blob && self.method == "GET" && self.range.is_some_and(|[first, _]| first > 0)
+        match (self.kind, self.method.as_str()) {
+            (Kind::Blob, "GET") => self.range.is_some_and(|[first, _]| first > 0),
+            (Kind::Upload, "GET") => self.status == 204,
+            _ => false,
+        }
     }
 
     fn begins_session(&self) -> bool {
@@ -157,7 +162,7 @@ mod tests {
             record(7, "HEAD", Kind::Blob, 404, 2),
         ])
         .unwrap();
-        assert_eq!((traffic.retries, traffic.resumed, traffic.broken, traffic.committed_blobs), (3, 1, 1, 1));
+        assert_eq!((traffic.retries, traffic.resumed, traffic.broken, traffic.committed_blobs), (3, 2, 1, 1));
         assert_eq!(
             (traffic.requests, traffic.connections, traffic.bytes_in, traffic.bytes_out),
             (7, 2, 70, 140)

@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
     async fn phases(&self) -> Result<RunResult, Stop> {
         let metrics = self.serve_metrics().await?;
         let progress = self.show_progress();
-        let mut bed = self.start_testbed().await?;
+        let bed = self.start_testbed().await?;
         let result = self.phases_on(&bed).await;
         bed.remove_proxies().await;
         drop(progress);
@@ -271,15 +271,20 @@ impl<'a> Run<'a> {
                 Ok(counters) => evidence.counters.extend(counters.map(|counters| (side.as_str(), counters))),
                 Err(error) => evidence.lacks(&format!("{side} faults"), crate::causes(&error)),
             }
-            match self.journal(bed, side).await {
-                Ok(traffic) => evidence.journals.extend([(side.to_string(), traffic)]),
-                Err(reason) => evidence.lacks(&format!("{side} journal"), reason),
-            }
         }
         match bed.ledger().await {
             Ok(ledger) if !ledger.is_empty() => self.keep("ledger.ndjson", &ledger),
             Ok(_) => {}
             Err(error) => evidence.lacks("ledger", crate::causes(&error)),
+        }
+        // A stalled connection is still open at the registry, and a request is journalled when it has ended.
+        bed.remove_proxies().await;
+        bed.settle().await;
+        for side in Side::BOTH {
+            match self.journal(bed, side).await {
+                Ok(traffic) => evidence.journals.extend([(side.to_string(), traffic)]),
+                Err(reason) => evidence.lacks(&format!("{side} journal"), reason),
+            }
         }
     }
 

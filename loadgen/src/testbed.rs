@@ -1,6 +1,8 @@
 //! The registries and the proxy of a run: in this process unless running ones are named, driven through the same
 //! admin and API ports either way.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::Method;
 use serde::Deserialize;
@@ -78,6 +80,12 @@ pub struct ProxyCounters {
 #[derive(Deserialize)]
 struct AllCounters {
     proxies: std::collections::BTreeMap<String, ProxyCounters>,
+}
+
+/// What `/counters` of a mockreg says of its connections.
+#[derive(Deserialize)]
+struct Open {
+    open_connections: u64,
 }
 
 #[derive(Deserialize)]
@@ -270,8 +278,21 @@ impl Testbed {
         }
     }
 
-    /// Removes what the run made at the proxy. Errors are not reported: the proxy may be gone.
-    pub async fn remove_proxies(&mut self) {
+    /// Waits until the registries have seen the end of every connection, at most [`SETTLE`]: afterwards their
+    /// journals are complete.
+    pub async fn settle(&self) {
+        let settled = async {
+            for admin in self.parties.iter().filter_map(|party| party.admin.as_ref()) {
+                while admin.read::<Open>("/counters").await.is_ok_and(|open| open.open_connections > 0) {
+                    tokio::time::sleep(SETTLE_POLL).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(SETTLE, settled).await;
+    }
+
+    /// Removes what the run made at the proxy; again is harmless. Errors are not reported: the proxy may be gone.
+    pub async fn remove_proxies(&self) {
         if let Some(proxy) = &self.proxy {
             proxy.remove().await;
         }
@@ -401,3 +422,9 @@ fn party(
     registries.push(registry);
     Ok(party)
 }
+
+/// Connections that the proxy has just closed are gone within a few round trips on loopback; somebody else's may
+/// never be.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How often a registry is asked.
+const SETTLE_POLL: Duration = Duration::from_millis(10);

@@ -108,6 +108,7 @@ pub(crate) fn proxy_spec(value: &Value) -> Result<ProxySpec, ApiError> {
         listen: fields.string("listen")?.unwrap_or_default(),
         upstream: fields.string("upstream")?.unwrap_or_default(),
         label: fields.string("label")?.filter(|label| !label.is_empty()),
+        seed: fields.whole("seed")?,
         enabled: fields.boolean("enabled")?.unwrap_or(true),
     })
 }
@@ -282,6 +283,9 @@ impl Serialize for ProxyJson<'_> {
         // Ours; clients of the reference ignore it. Left out where it says nothing.
         if proxy.label != proxy.name {
             json.serialize_entry("label", &proxy.label)?;
+        }
+        if let Some(seed) = proxy.seed {
+            json.serialize_entry("seed", &seed)?;
         }
         json.end()
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chaosproxy_path::{Attributes, Stream, Toxic as Realised};
+use mockreg_proto::seed::Seed;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -34,6 +35,8 @@ const REOPEN_REST: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) live: Arc<Live>,
+    /// The seed of its own, where one was given.
+    seed: Option<u64>,
     state: tokio::sync::Mutex<State>,
     /// Tasks of connections. They end by order; dropping the proxy ends them too.
     tasks: Mutex<JoinSet<()>>,
@@ -46,9 +49,11 @@ impl Proxy {
     /// It cannot listen.
     pub(crate) async fn create(spec: &ProxySpec, ground: Ground) -> Result<Arc<Self>, ProxyError> {
         let label = spec.label.as_deref().unwrap_or(&spec.name);
+        let ground = Ground { seed: spec.seed.map_or(ground.seed, Seed::root), ..ground };
         let live = Live::new(&spec.name, label, &spec.upstream, ground);
         let proxy = Arc::new(Self {
             live: Arc::new(live),
+            seed: spec.seed,
             state: tokio::sync::Mutex::new(State::new(spec)),
             tasks: Mutex::default(),
         });
@@ -70,13 +75,16 @@ impl Proxy {
             enabled: state.enabled,
             toxics: of(Stream::Upstream).chain(of(Stream::Downstream)).cloned().collect(),
             label: self.live.label.to_string(),
+            seed: self.seed,
         }
     }
 
-    /// Whether it has these addresses already.
-    pub(crate) async fn is_at(&self, listen: &str, upstream: &str) -> bool {
+    /// Whether it is as described already: its addresses, and its label and seed as far as they are given.
+    pub(crate) async fn is_as(&self, spec: &ProxySpec) -> bool {
+        let decides_alike = spec.label.as_deref().is_none_or(|label| *label == *self.live.label)
+            && spec.seed.is_none_or(|seed| Some(seed) == self.seed);
         let state = self.state.lock().await;
-        state.upstream == upstream && state.listens_on(listen).await
+        decides_alike && state.upstream == spec.upstream && state.listens_on(&spec.listen).await
     }
 
     /// Changes addresses and turns on or off. Another address drops all connections; toxics stay.

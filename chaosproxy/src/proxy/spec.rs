@@ -17,6 +17,9 @@ pub struct ProxySpec {
     pub upstream: String,
     /// What decisions and the ledger call it, where that is not its name.
     pub label: Option<String>,
+    /// Root of its decisions, where that is not the server's: the n-th connection decides what it would in a server
+    /// started with this seed.
+    pub seed: Option<u64>,
     /// Whether it listens from the start.
     pub enabled: bool,
 }
@@ -29,6 +32,7 @@ impl ProxySpec {
             listen: String::new(),
             upstream: upstream.into(),
             label: None,
+            seed: None,
             enabled: true,
         }
     }
@@ -81,6 +85,8 @@ pub(crate) struct ProxyView {
     pub(crate) toxics: Vec<Realised>,
     /// What decisions call it.
     pub(crate) label: String,
+    /// The seed of its own, where one was given.
+    pub(crate) seed: Option<u64>,
 }
 
 /// A change of a proxy; what is absent stays.

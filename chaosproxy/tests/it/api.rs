@@ -391,6 +391,43 @@ fn populate_replaces_what_differs_and_reset_heals() {
 }
 
 #[test]
+fn label_and_seed_are_shown_where_they_were_given() {
+    let server = Server::builder().seed(9).start().unwrap();
+    let shown = |more: &str| {
+        format!(r#"{{"name":"m","listen":"","upstream":"u:1","enabled":false,"toxics":[]{more}}}"#)
+    };
+    let given = |more: &str| format!(r#"{{"name":"m","upstream":"u:1","enabled":false{more}}}"#);
+    let given_in_list = |more: &str| format!("[{}]", given(more));
+    let listed = |more: &str| format!(r#"{{"proxies":[{}]}}"#, shown(more));
+    let no_seed =
+        |text: &str| error(400, &format!("bad request body: json: cannot use {text} as seed of type uint64"));
+    check(
+        server.api_addr(),
+        &[
+            case("POST", "/proxies", given(r#","seed":-1"#), 400, no_seed("number -1")),
+            case("POST", "/proxies", given(r#","seed":"7""#), 400, no_seed("string")),
+            case(
+                "POST",
+                "/proxies",
+                given(r#","label":"source","seed":18446744073709551615"#),
+                201,
+                shown(r#","label":"source","seed":18446744073709551615"#),
+            ),
+            case(
+                "POST",
+                "/populate",
+                given_in_list(""),
+                201,
+                listed(r#","label":"source","seed":18446744073709551615"#),
+            ),
+            case("POST", "/populate", given_in_list(r#","seed":0"#), 201, listed(r#","seed":0"#)),
+            case("DELETE", "/proxies/m", "", 204, ""),
+            case("POST", "/proxies", given(r#","label":"m","seed":null"#), 201, shown("")),
+        ],
+    );
+}
+
+#[test]
 fn headers_and_foreign_requests_are_as_the_reference_has_them() {
     let server = Server::builder().start().unwrap();
     let api = server.api_addr();

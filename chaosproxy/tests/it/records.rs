@@ -12,9 +12,15 @@ use crate::harness::*;
 
 /// Runs 40 connections of different lengths, some of them at once, and gives the ledger's decisions by identity.
 fn decisions(seed: u64, at_once: usize) -> BTreeMap<String, Vec<String>> {
-    let server = Server::builder().seed(seed).start().unwrap();
+    decisions_at(seed, None, at_once)
+}
+
+/// The same, with a seed of the proxy's own.
+fn decisions_at(server: u64, proxy: Option<u64>, at_once: usize) -> BTreeMap<String, Vec<String>> {
+    let server = Server::builder().seed(server).start().unwrap();
     let spec = ProxySpec {
         label: Some("source".into()),
+        seed: proxy,
         ..ProxySpec::new(format!("run-{at_once}"), echo().to_string())
     };
     let proxy = server.create(spec.clone()).unwrap();
@@ -56,6 +62,11 @@ fn the_same_seed_decides_the_same_for_every_connection() {
     for (identity, lines) in &first {
         assert_ne!(lines, &other[identity], "{identity}");
     }
+}
+
+#[test]
+fn a_proxy_with_a_seed_of_its_own_decides_as_a_server_with_that_seed() {
+    assert_eq!(decisions_at(2, Some(1), 10), decisions(1, 10));
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Decisions {
             let Some(decision) = toxic.decide(&identity) else { continue };
             let attempt = self.lines.iter().filter(|line| line.rule == decision.rule).count() as u32 + 1;
             let rule = Arc::clone(&decision.rule);
-            let line = live.ground.ledger.decide(&live.label, ordinal, attempt, decision);
+            let line = live.ground.ledger.decide(live.whose(ordinal), attempt, decision);
             self.lines.push(Line { toxic: (*id, *revision), rule, id: line });
         }
     }

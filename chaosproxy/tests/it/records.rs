@@ -115,6 +115,36 @@ fn the_ledger_is_served_as_lines_and_written_to_a_file() {
 }
 
 #[test]
+fn the_ledger_of_one_proxy_is_served_also_after_its_end() {
+    let server = Server::builder().start().unwrap();
+    let api = server.api_addr();
+    let upstream = source(1000).to_string();
+    for (name, connections) in [("run 1", 3), ("run 2", 5)] {
+        let proxy = server
+            .create(ProxySpec { label: Some("source".into()), ..ProxySpec::new(name, &*upstream) })
+            .unwrap();
+        proxy.add(Toxic::cut(50_000, CutAction::Reset)).unwrap();
+        for _ in 0..connections {
+            read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+        }
+    }
+    eventually("all have ended", || server.connections().is_empty());
+    server.remove("run 1").unwrap();
+    let identities = |path: &str| -> Vec<String> {
+        let served = http(api, "GET", path, &[], "");
+        assert_eq!(served.status, 200, "{path}");
+        let line = |line| serde_json::from_str::<LedgerLine>(line).unwrap().decision.identity;
+        served.body.lines().map(line).collect()
+    };
+    let first = |n| (1..=n).map(|n| format!("source connection {n}")).collect::<Vec<_>>();
+    assert_eq!(identities("/ledger?proxy=run%201"), first(3));
+    assert_eq!(identities("/ledger?proxy=run+2"), first(5));
+    assert_eq!(identities("/ledger?proxy=run"), first(0), "the name is exact");
+    assert_eq!(identities("/ledger").len(), 8);
+    assert_eq!(http(api, "GET", "/ledger?label=source", &[], "").status, 400);
+}
+
+#[test]
 fn counters_connections_and_metrics_are_live() {
     let (server, proxy) = proxied(echo());
     let api = server.api_addr();

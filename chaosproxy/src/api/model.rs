@@ -1,7 +1,9 @@
 //! Bodies of the API. Reading is as lenient as the reference: keys in any case, unknown ones ignored, `null` is
-//! absent, only the first JSON value counts, the content type does not matter. Writing keeps its order of keys.
+//! absent, only the first JSON value counts, the content type does not matter; only outages, which it does not have,
+//! refuse unknown keys. Writing keeps its order of keys.
 
 use chaosproxy_path::{Attributes, CutAction, Stream, Toxic as Realised};
+use mockreg_proto::document;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -41,6 +43,20 @@ impl<'a> Fields<'a> {
     fn entries(&self) -> impl DoubleEndedIterator<Item = (String, &'a Value)> {
         let entries = self.0.into_iter().flatten().filter(|(_, value)| !value.is_null());
         entries.map(|(key, value)| (key.to_lowercase(), value))
+    }
+
+    /// Refuses keys that nobody reads, where one that is misspelt would change what happens. The routes of the
+    /// reference ignore them, as it does.
+    pub(crate) fn only(&self, known: &[&'static str]) -> Result<(), ApiError> {
+        let mut keys = self.0.into_iter().flatten().map(|(key, _)| key);
+        let Some(unknown) = keys.find(|key| !known.contains(&key.to_lowercase().as_str())) else {
+            return Ok(());
+        };
+        let hint = match document::nearest(unknown, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known are {}", known.join(", ")),
+        };
+        Err(ApiError::bad_body(format_args!("unknown key `{unknown}`; {hint}")))
     }
 
     fn get(&self, name: &str) -> Option<&'a Value> {

@@ -208,6 +208,7 @@ async fn populate(core: &Core, body: &[u8]) -> Answer {
 async fn begin_outage(core: &Core, body: &[u8]) -> Answer {
     let value = model::first_value(body)?;
     let fields = Fields::of(&value)?;
+    fields.only(&["proxy", "kind", "for_ms", "share"])?;
     let name = fields.string("proxy")?.ok_or_else(|| ProxyError::MissingField("proxy".into()))?;
     let kind = fields.string("kind")?.ok_or_else(|| ProxyError::MissingField("kind".into()))?;
     let kind = OutageKind::parse(&kind).map_err(ApiError::bad_request)?;

@@ -475,6 +475,16 @@ fn outages_are_begun_shown_and_ended() {
     for (body, status, text) in [
         ("{}", 400, "missing required field: proxy"),
         (r#"{"proxy":"source"}"#, 400, "missing required field: kind"),
+        (
+            r#"{"proxy":"source","kind":"down","for":500}"#,
+            400,
+            "bad request body: unknown key `for`; did you mean `for_ms`?",
+        ),
+        (
+            r#"{"proxy":"source","kind":"down","duration_ms":null}"#,
+            400,
+            "bad request body: unknown key `duration_ms`; known are proxy, kind, for_ms, share",
+        ),
         (r#"{"proxy":"none","kind":"down"}"#, 404, "proxy not found"),
         (
             r#"{"proxy":"source","kind":"flap"}"#,
@@ -486,7 +496,8 @@ fn outages_are_begun_shown_and_ended() {
         let answer = begin(body);
         assert_eq!((answer.status, answer.body), (status, error(status, text)), "{body}");
     }
-    let begun = begin(r#"{"proxy":"source","kind":"partial","share":0.25,"for_ms":60000}"#);
+    assert_eq!(http(api, "GET", "/outages", &[], "").json()["outages"], serde_json::json!([]));
+    let begun = begin(r#"{"proxy":"source","Kind":"partial","share":0.25,"for_ms":60000}"#);
     assert_eq!(begun.status, 201);
     let outage = begun.json();
     assert_eq!(outage["state"], "active");

@@ -279,10 +279,10 @@ impl Server {
         self.run(async move { core.proxies.outages.end(id).await })?
     }
 
-    /// Replaces the timeline.
+    /// Replaces a timeline that is idle or finished.
     ///
     /// # Errors
-    /// An event that cannot be.
+    /// An event that cannot be, or another timeline that is running.
     pub fn put_timeline(&self, timeline: Timeline) -> Result<(), TimelineError> {
         let core = Arc::clone(&self.core);
         self.run(async move { core.timeline.put(&timeline).await }).unwrap_or(Err(TimelineError::Missing))
@@ -295,6 +295,12 @@ impl Server {
     pub fn start_timeline(&self) -> Result<(), TimelineError> {
         let core = Arc::clone(&self.core);
         self.run(async move { core.timeline.start() }).unwrap_or(Err(TimelineError::Missing))
+    }
+
+    /// Ends and forgets the timeline; what it has in force ends with it.
+    pub fn clear_timeline(&self) {
+        let core = Arc::clone(&self.core);
+        let _nothing_runs_after_a_stop = self.run(async move { core.timeline.clear().await });
     }
 
     /// The timeline and how it goes.

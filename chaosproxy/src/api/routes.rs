@@ -293,7 +293,8 @@ fn proxy(status: StatusCode, view: &ProxyView) -> Response<Full<Bytes>> {
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
-    let body = serde_json::to_string(value).expect("what is shown has string keys only");
+    // The newline is ours, for those who read it on a terminal; to a reader of JSON it is nothing.
+    let body = serde_json::to_string(value).expect("what is shown has string keys only") + "\n";
     typed(status, "application/json", body)
 }
 

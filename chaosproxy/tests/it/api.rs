@@ -24,11 +24,14 @@ fn case(
     Case { method, path, body: body.into(), status, answer: answer.into() }
 }
 
-/// Runs all of them in order on one server, then reports every mismatch.
+/// Runs all of them in order on one server, then reports every mismatch. Every answer but an empty one ends with a
+/// newline, also where the case leaves it out.
 fn check(api: SocketAddr, cases: &[Case]) {
     let mut mismatches = Vec::new();
     for Case { method, path, body, status, answer } in cases {
         let got = http(api, method, path, &[], body);
+        let newline = if answer.is_empty() || answer.ends_with('\n') { "" } else { "\n" };
+        let answer = &format!("{answer}{newline}");
         if (got.status, &got.body) != (*status, answer) {
             let got = (got.status, got.body);
             mismatches
@@ -147,7 +150,7 @@ fn malformed_json_is_refused_and_nothing_happens() {
             assert!(answer.body.starts_with(r#"{"error":"bad request body: "#), "{}", answer.body);
         }
     }
-    assert_eq!(http(server.api_addr(), "GET", "/proxies", &[], "").body, "{}");
+    assert_eq!(http(server.api_addr(), "GET", "/proxies", &[], "").body, "{}\n");
 }
 
 #[test]

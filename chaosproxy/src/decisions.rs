@@ -28,7 +28,7 @@ impl Decisions {
     /// Writes down what these toxics decide, as far as that has not been done.
     pub(crate) fn follow(&mut self, live: &Live, ordinal: u64, toxics: &[Entry]) {
         let identity = live.identity(ordinal);
-        for Entry { id, revision, toxic } in toxics {
+        for Entry { id, revision, toxic, .. } in toxics {
             if self.lines.iter().any(|line| line.toxic == (*id, *revision)) {
                 continue;
             }

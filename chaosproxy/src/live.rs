@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) id: u64,
     pub(crate) revision: u64,
     pub(crate) toxic: Toxic,
+    /// Its direction as it was spelt, for the API.
+    pub(crate) stream: Arc<str>,
 }
 
 /// How connections are to behave from now on.

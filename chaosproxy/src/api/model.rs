@@ -2,15 +2,16 @@
 //! absent, only the first JSON value counts, the content type does not matter; only outages, which it does not have,
 //! refuse unknown keys. Writing keeps its order of keys.
 
-use chaosproxy_path::{Attributes, CutAction, Stream, Toxic as Realised};
+use chaosproxy_path::{Attributes, CutAction, Stream};
 use mockreg_proto::document;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use crate::live::Entry;
 use crate::proxy::{ProxySpec, ProxyUpdate, ProxyView};
-use crate::toxic::{Toxic, stream_name};
+use crate::toxic::Toxic;
 
 /// Why `packet_loss` is not there.
 const NO_PACKET_LOSS: &str = "invalid toxic type: packet_loss deletes bytes from the stream, which is corruption \
@@ -163,7 +164,8 @@ pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
     let name = fields.string("name")?.filter(|name| !name.is_empty());
     let toxicity = fields.float("toxicity")?.unwrap_or(1.0) as f32;
     fields.object("attributes")?;
-    let stream = match fields.string("stream")?.map(|stream| stream.to_lowercase()).as_deref() {
+    let spelt = fields.string("stream")?;
+    let stream = match spelt.as_deref().map(str::to_lowercase).as_deref() {
         None | Some("downstream") => Stream::Downstream,
         Some("upstream") => Stream::Upstream,
         Some(_) => {
@@ -173,7 +175,7 @@ pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
     let unknown =
         || ApiError::bad_request(if kind == "packet_loss" { NO_PACKET_LOSS } else { "invalid toxic type" });
     let attributes = Attributes::defaults(&kind).ok_or_else(unknown)?;
-    Ok(Toxic { name, stream, toxicity, attributes })
+    Ok(Toxic { name, stream, spelt, toxicity, attributes })
 }
 
 /// Reads the attributes of a toxic to be created.
@@ -224,7 +226,7 @@ fn cut_action(name: &str) -> Result<CutAction, ApiError> {
 }
 
 /// A toxic as it is shown.
-pub(crate) struct ToxicJson<'a>(pub(crate) &'a Realised);
+pub(crate) struct ToxicJson<'a>(pub(crate) &'a Entry);
 
 /// A proxy as it is shown.
 pub(crate) struct ProxyJson<'a>(pub(crate) &'a ProxyView);
@@ -233,12 +235,12 @@ struct AttributesJson<'a>(&'a Attributes);
 
 impl Serialize for ToxicJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let toxic = self.0;
+        let Entry { toxic, stream, .. } = self.0;
         let mut json = serializer.serialize_struct("toxic", 5)?;
         json.serialize_field("attributes", &AttributesJson(toxic.attributes()))?;
         json.serialize_field("name", &**toxic.name())?;
         json.serialize_field("type", toxic.attributes().kind())?;
-        json.serialize_field("stream", stream_name(toxic.stream()))?;
+        json.serialize_field("stream", &**stream)?;
         // Go prints a whole number without a fraction, and a float32 as short as possible.
         match toxic.toxicity() {
             whole if whole.fract() == 0.0 && whole.abs() < 1e6 => {

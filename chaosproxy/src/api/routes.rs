@@ -175,7 +175,7 @@ async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
 
 async fn show_toxic(core: &Core, name: &str, toxic: &str) -> Answer {
     let view = core.proxies.get(name).await?.view().await;
-    let found = view.toxics.iter().find(|candidate| **candidate.name() == *toxic);
+    let found = view.toxics.iter().find(|entry| **entry.toxic.name() == *toxic);
     Ok(json(StatusCode::OK, &ToxicJson(found.ok_or(ProxyError::ToxicNotFound)?)))
 }
 

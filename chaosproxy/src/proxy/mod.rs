@@ -8,7 +8,7 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chaosproxy_path::{Attributes, Stream, Toxic as Realised};
+use chaosproxy_path::{Attributes, Stream};
 use mockreg_proto::seed::Seed;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -65,9 +65,7 @@ impl Proxy {
 
     pub(crate) async fn view(&self) -> ProxyView {
         let state = self.state.lock().await;
-        let of = |stream| {
-            state.toxics.iter().map(|entry| &entry.toxic).filter(move |toxic| toxic.stream() == stream)
-        };
+        let of = |stream| state.toxics.iter().filter(move |entry| entry.toxic.stream() == stream);
         ProxyView {
             name: self.live.name.to_string(),
             listen: state.listen.clone(),
@@ -140,17 +138,17 @@ impl Proxy {
     ///
     /// # Errors
     /// The name is taken, or the attributes make no sense.
-    pub(crate) async fn add_toxic(&self, toxic: &Toxic) -> Result<Realised, ProxyError> {
+    pub(crate) async fn add_toxic(&self, toxic: &Toxic) -> Result<Entry, ProxyError> {
         let mut state = self.state.lock().await;
         if state.position(&toxic.name()).is_ok() {
             return Err(ProxyError::ToxicExists);
         }
-        let toxic = toxic.realise()?;
-        let id = state.next_id;
+        let stream = toxic.stream_as_spelt().into();
+        let entry = Entry { id: state.next_id, revision: 0, toxic: toxic.realise()?, stream };
         state.next_id += 1;
-        state.toxics.push(Entry { id, revision: 0, toxic: toxic.clone() });
+        state.toxics.push(entry.clone());
         self.publish(&state).await;
-        Ok(toxic)
+        Ok(entry)
     }
 
     /// Whether it has a toxic of that name.
@@ -166,7 +164,7 @@ impl Proxy {
         &self,
         name: &str,
         change: impl FnOnce(&mut Attributes, &mut f32) -> Result<(), E>,
-    ) -> Result<Realised, E> {
+    ) -> Result<Entry, E> {
         let mut state = self.state.lock().await;
         let index = state.position(name)?;
         let entry = &mut state.toxics[index];
@@ -175,9 +173,9 @@ impl Proxy {
         let now = self.live.ground.clock.now();
         entry.toxic = entry.toxic.updated(toxicity, attributes, now).map_err(ProxyError::from)?;
         entry.revision += 1;
-        let toxic = entry.toxic.clone();
+        let entry = entry.clone();
         self.publish(&state).await;
-        Ok(toxic)
+        Ok(entry)
     }
 
     /// Removes a toxic; what it holds goes on at once.

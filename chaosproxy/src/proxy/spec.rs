@@ -1,10 +1,11 @@
 //! What a proxy is made from, how it is shown and changed, and why something was not done.
 
-use chaosproxy_path::{AttributesError, Toxic as Realised};
+use chaosproxy_path::AttributesError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::listen::ListenError;
+use crate::live::Entry;
 
 /// What a proxy is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +83,7 @@ pub(crate) struct ProxyView {
     /// Whether it is enabled; an outage does not change that.
     pub(crate) enabled: bool,
     /// Upstream toxics, then downstream ones, each in order of addition.
-    pub(crate) toxics: Vec<Realised>,
+    pub(crate) toxics: Vec<Entry>,
     /// What decisions call it.
     pub(crate) label: String,
     /// The seed of its own, where one was given.

@@ -162,9 +162,13 @@ fn toxics_are_created_read_updated_and_deleted() {
             r#"{{"attributes":{{"latency":{latency},"jitter":{jitter}}},"name":"latency_downstream","type":"latency","stream":"downstream","toxicity":{toxicity}}}"#
         )
     };
-    let up = r#"{"attributes":{"rate":5,"shared":true},"name":"narrow","type":"bandwidth","stream":"upstream","toxicity":1}"#;
+    let up = r#"{"attributes":{"rate":5,"shared":true},"name":"narrow","type":"bandwidth","stream":"UPSTREAM","toxicity":1}"#;
     let integer =
         |text: &str| error(400, &format!("bad request body: json: cannot use {text} of type int64"));
+    let negative = |attribute: &str| {
+        let of = format!("attribute {attribute} of a latency toxic");
+        error(400, &format!("bad request body: {of} must not be negative"))
+    };
     check(
         server.api_addr(),
         &[
@@ -206,6 +210,20 @@ fn toxics_are_created_read_updated_and_deleted() {
                 r#"{"type":"bandwidth","attributes":{"rate":-1}}"#,
                 400,
                 error(400, "bad request body: attribute rate of a bandwidth toxic must not be negative"),
+            ),
+            case(
+                "POST",
+                base,
+                r#"{"type":"latency","attributes":{"jitter":5,"latency":-1}}"#,
+                400,
+                negative("latency"),
+            ),
+            case(
+                "POST",
+                base,
+                r#"{"type":"latency","attributes":{"latency":5,"jitter":-1}}"#,
+                400,
+                negative("jitter"),
             ),
             case(
                 "POST",
@@ -267,6 +285,13 @@ fn toxics_are_created_read_updated_and_deleted() {
                 400,
                 integer("string as jitter"),
             ),
+            case(
+                "POST",
+                "/proxies/source/toxics/latency_downstream",
+                r#"{"attributes":{"latency":1,"jitter":-1}}"#,
+                400,
+                negative("jitter"),
+            ),
             case("GET", "/proxies/source/toxics/latency_downstream", "", 200, slow(100, 7, "1")),
             case("DELETE", "/proxies/source/toxics/latency_downstream", "", 204, ""),
             case(
@@ -281,6 +306,26 @@ fn toxics_are_created_read_updated_and_deleted() {
     let refused = http(server.api_addr(), "POST", base, &[], r#"{"type":"packet_loss"}"#);
     assert_eq!(refused.status, 400);
     assert!(refused.body.contains("corruption"), "{}", refused.body);
+}
+
+#[test]
+fn a_direction_is_matched_in_any_case_and_shown_as_given() {
+    let (server, _proxy) = proxied(echo());
+    let base = "/proxies/source/toxics";
+    let shown = |name: &str, stream: &str| {
+        format!(r#"{{"attributes":{{}},"name":"{name}","type":"noop","stream":"{stream}","toxicity":1}}"#)
+    };
+    let (up, down) = (shown("noop_UpStream", "UpStream"), shown("d", "Downstream"));
+    check(
+        server.api_addr(),
+        &[
+            case("POST", base, r#"{"type":"noop","name":"d","stream":"Downstream"}"#, 200, &*down),
+            case("POST", base, r#"{"type":"noop","stream":"UpStream"}"#, 200, &*up),
+            case("POST", "/proxies/source/toxics/noop_UpStream", r#"{"stream":"upstream"}"#, 200, &*up),
+            case("GET", "/proxies/source/toxics/noop_UpStream", "", 200, &*up),
+            case("GET", base, "", 200, format!("[{up},{down}]")),
+        ],
+    );
 }
 
 #[test]

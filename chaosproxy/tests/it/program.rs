@@ -77,10 +77,8 @@ fn a_busy_proxy_port_is_exit_3() {
     std::fs::write(&config, format!(r#"[{{"name":"a","listen":"{listen}","upstream":"u:1"}}]"#)).unwrap();
     let (code, _, error) = run(&["-port", "0", "-config", config.to_str().unwrap()]);
     assert_eq!(code, Some(3));
-    assert!(
-        error.contains(&format!("proxy a: listen tcp {listen}: bind: address already in use")),
-        "{error}"
-    );
+    let wanted = format!("chaosproxy: proxy a: listen tcp {listen}: bind: address already in use\n");
+    assert_eq!(error, wanted);
 }
 
 #[test]
@@ -98,6 +96,32 @@ fn mistakes_are_exit_2_and_named() {
         let (code, output, error) = run(&arguments);
         assert_eq!((code, output.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(error.contains(part), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn each_cause_of_a_failed_start_is_told_once() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().port().to_string();
+    for (arguments, code, wanted) in [
+        (
+            vec!["-port", "0", "-ledger", "/nonexistent/ledger"],
+            3,
+            "cannot create the ledger /nonexistent/ledger: No such file or directory (os error 2)".to_owned(),
+        ),
+        (
+            vec!["-host", "127.0.0.1", "-port", &port],
+            3,
+            format!("cannot serve the API on 127.0.0.1:{port}: Address already in use (os error 98)"),
+        ),
+        (
+            vec!["-config", "/nonexistent.json"],
+            2,
+            "cannot read /nonexistent.json: No such file or directory (os error 2)".to_owned(),
+        ),
+    ] {
+        let (status, _, error) = run(&arguments);
+        assert_eq!((status, error), (Some(code), format!("chaosproxy: {wanted}\n")), "{arguments:?}");
     }
 }
 

@@ -88,7 +88,7 @@ fn mistakes_are_exit_2_and_named() {
     std::fs::write(&bad, "[\n  {\"name\": 5}\n]").unwrap();
     let bad = bad.to_str().unwrap();
     for (arguments, part) in [
-        (vec!["-unknown"], "--unknown"),
+        (vec!["-unknown"], "'-unknown'"),
         (vec!["-port", "x"], "invalid value 'x'"),
         (vec!["-config", "/nonexistent.json"], "/nonexistent.json"),
         (vec!["-config", bad], "bad.json:2:3: proxy 1: "),
@@ -131,7 +131,7 @@ fn version_and_help_go_to_standard_output() {
     assert_eq!((code, output), (Some(0), format!("chaosproxy version {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, output, _) = run(&["-help"]);
     assert_eq!(code, Some(0));
-    assert!(output.contains("--buffer-limit"), "{output}");
+    assert!(output.contains(" -buffer-limit "), "{output}");
     assert_eq!(run(&["healthcheck", "http://127.0.0.1:1"]).0, Some(1));
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mockreg_proto::units::ByteCount;
+use thiserror::Error;
 
 /// A Toxiproxy-compatible TCP proxy with repeatable faults.
 ///
@@ -74,13 +75,25 @@ pub struct Serve {
     pub threads: Option<u16>,
 }
 
+/// What the command line says instead of naming something to run. Its text spells flags as Toxiproxy does.
+#[derive(Debug, Error)]
+#[error("{}", single_dashes(&.0.to_string()))]
+pub struct NotRun(#[from] clap::Error);
+
+impl NotRun {
+    /// Whether it is a mistake; help is none.
+    pub fn is_mistake(&self) -> bool {
+        self.0.use_stderr()
+    }
+}
+
 /// Reads the command line; the program's own name comes first.
 ///
 /// # Errors
-/// Unknown flags and values that are none, and help, which clap treats as an error that exits with 0.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+/// Unknown flags and values that are none, and help, which was asked for.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, NotRun> {
     let matches = Cli::command().try_get_matches_from(arguments.into_iter().map(double_dash))?;
-    Cli::from_arg_matches(&matches)
+    Ok(Cli::from_arg_matches(&matches)?)
 }
 
 /// `-host` as `--host`. Short flags of one letter and negative numbers stay.
@@ -91,6 +104,22 @@ fn double_dash(argument: OsString) -> OsString {
         && after.next().is_some_and(char::is_alphabetic)
         && after.next().is_some_and(|second| second != '=');
     if is_long { format!("-{text}").into() } else { argument }
+}
+
+/// Flags in a text of clap's as `-host`: the way back of [`double_dash`]. What is in the middle of a word, and a `--`
+/// without a name, stays.
+fn single_dashes(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("--") {
+        let (before, flag) = (&rest[..at], &rest[at + 2..]);
+        let is_flag = !before.ends_with(|c: char| c.is_alphanumeric() || c == '-')
+            && flag.starts_with(char::is_alphabetic);
+        result.push_str(before);
+        result.push_str(if is_flag { "-" } else { "--" });
+        rest = flag;
+    }
+    result + rest
 }
 
 #[cfg(test)]
@@ -124,7 +153,7 @@ mod tests {
     #[test]
     fn mistakes_are_errors_that_say_what_is_wrong() {
         for (line, part) in [
-            ("-hots x", "--hots"),
+            ("-hots x", "'-hots' found"),
             ("-port http", "http"),
             ("-port 70000", "70000"),
             ("-buffer-limit much", "write it like 64MiB"),
@@ -135,6 +164,22 @@ mod tests {
             let error = read(line).expect_err(line);
             assert!(error.contains(part), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn flags_are_spelt_with_one_dash() {
+        for line in ["-help", "-h", "--help", "-host", "-hosts", "-port=x", "-port-file", "healthcheck -help"]
+        {
+            let text = read(line).expect_err(line);
+            assert!(!text.contains("--"), "{line}: {text}");
+        }
+        let help = read("-help").unwrap_err();
+        for flag in
+            ["-host <HOST>", "-port <PORT>", "-buffer-limit <SIZE>", "-h, -help", "-proxy-metrics[=<BOOL>]"]
+        {
+            assert!(help.contains(&format!("  {flag}")), "no {flag} in {help}");
+        }
+        assert_eq!(single_dashes("'--a-b' a--b -- ---c --"), "'-a-b' a--b -- ---c --");
     }
 
     #[test]

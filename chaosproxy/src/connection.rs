@@ -66,7 +66,7 @@ fn is_turned_away(visit: &Visit, orders: &Orders) -> bool {
         let is_hit = fires(draw, share);
         let parameters = Parameters::Share(share);
         let decision = Decision { rule: RULE.into(), draw, fires: is_hit, action: "reset", parameters };
-        let line = live.ground.ledger.decide(&live.label, ordinal, 1, decision);
+        let line = live.ground.ledger.decide(live.whose(ordinal), 1, decision);
         if is_hit && orders.partial == Some(share) {
             live.ground.ledger.observe(line, Observed { t_ms: live.ground.clock.now_ms(), bytes: 0 });
         }

@@ -28,14 +28,14 @@ impl Decisions {
     /// Writes down what these toxics decide, as far as that has not been done.
     pub(crate) fn follow(&mut self, live: &Live, ordinal: u64, toxics: &[Entry]) {
         let identity = live.identity(ordinal);
-        for Entry { id, revision, toxic } in toxics {
+        for Entry { id, revision, toxic, .. } in toxics {
             if self.lines.iter().any(|line| line.toxic == (*id, *revision)) {
                 continue;
             }
             let Some(decision) = toxic.decide(&identity) else { continue };
             let attempt = self.lines.iter().filter(|line| line.rule == decision.rule).count() as u32 + 1;
             let rule = Arc::clone(&decision.rule);
-            let line = live.ground.ledger.decide(&live.label, ordinal, attempt, decision);
+            let line = live.ground.ledger.decide(live.whose(ordinal), attempt, decision);
             self.lines.push(Line { toxic: (*id, *revision), rule, id: line });
         }
     }

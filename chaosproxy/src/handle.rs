@@ -49,7 +49,9 @@ impl ProxyHandle {
     /// # Errors
     /// The name is taken, or the attributes make no sense.
     pub fn add(&self, toxic: Toxic) -> Result<String, ProxyError> {
-        self.run(async move |proxy| proxy.add_toxic(&toxic).await.map(|toxic| toxic.name().to_string()))?
+        self.run(async move |proxy| {
+            proxy.add_toxic(&toxic).await.map(|entry| entry.toxic.name().to_string())
+        })?
     }
 
     /// Removes a toxic.

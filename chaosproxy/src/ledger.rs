@@ -81,12 +81,25 @@ pub struct Observed {
     pub bytes: u64,
 }
 
+/// Whom a decision is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose<'a> {
+    /// Name of the proxy.
+    pub(crate) proxy: &'a Arc<str>,
+    /// Label of the proxy.
+    pub(crate) label: &'a Arc<str>,
+    /// The connection, in the order of acceptance from 1.
+    pub(crate) ordinal: u64,
+}
+
 /// Names one line while its connection lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LineId(u64);
 
 #[derive(Debug)]
 struct Entry {
+    /// Name of the proxy, which a reader may ask for long after that is gone; no part of the line.
+    proxy: Arc<str>,
     label: Arc<str>,
     ordinal: u64,
     attempt: u32,
@@ -127,14 +140,21 @@ impl Ledger {
     }
 
     /// Writes down a decision about a connection.
-    pub(crate) fn decide(&self, label: &Arc<str>, ordinal: u64, attempt: u32, decision: Decision) -> LineId {
+    pub(crate) fn decide(&self, of: Whose<'_>, attempt: u32, decision: Decision) -> LineId {
         let mut ring = self.ring();
         if ring.entries.len() == LINES {
             ring.evict();
         }
         let id = ring.first + ring.entries.len() as u64;
-        let label = Arc::clone(label);
-        ring.entries.push_back(Entry { label, ordinal, attempt, decision, observed: None, is_final: false });
+        ring.entries.push_back(Entry {
+            proxy: Arc::clone(of.proxy),
+            label: Arc::clone(of.label),
+            ordinal: of.ordinal,
+            attempt,
+            decision,
+            observed: None,
+            is_final: false,
+        });
         LineId(id)
     }
 
@@ -156,6 +176,11 @@ impl Ledger {
     /// The lines in memory, oldest first.
     pub(crate) fn lines(&self) -> Vec<LedgerLine> {
         self.ring().entries.iter().map(Entry::line).collect()
+    }
+
+    /// The lines in memory of the proxies that were ever called so, oldest first.
+    pub(crate) fn lines_of(&self, proxy: &str) -> Vec<LedgerLine> {
+        self.ring().entries.iter().filter(|entry| *entry.proxy == *proxy).map(Entry::line).collect()
     }
 
     /// Lines in memory, and lines that were lost to the ring or to a slow disk.
@@ -269,10 +294,15 @@ mod tests {
         Decision { rule: "pull_reset".into(), draw: 0x1f, fires: true, action: "reset", parameters }
     }
 
+    fn decide(ledger: &Ledger, label: &str, ordinal: u64, decision: Decision) -> LineId {
+        let (proxy, label) = (&format!("{label}-run1").into(), &label.into());
+        ledger.decide(Whose { proxy, label, ordinal }, 1, decision)
+    }
+
     #[test]
     fn a_line_reads_as_documented() {
         let ledger = Ledger::open(None).unwrap();
-        let line = ledger.decide(&"source".into(), 17, 1, decision(1_048_576));
+        let line = decide(&ledger, "source", 17, decision(1_048_576));
         let text = || serde_json::to_string(&ledger.lines()[0]).unwrap();
         let decided = r#"{"decision":{"rule":"pull_reset","class":"D1","identity":"source connection 17","attempt":1,"draw":"0x000000000000001f","fires":true,"action":"reset","parameters":{"after":1048576}}"#;
         assert_eq!(text(), format!("{decided}}}"));
@@ -284,9 +314,7 @@ mod tests {
     #[test]
     fn the_ring_is_bounded_and_counts_what_it_drops() {
         let ledger = Ledger::open(None).unwrap();
-        let label = "p".into();
-        let lines: Vec<_> =
-            (0..LINES as u64 + 10).map(|n| ledger.decide(&label, n, 1, decision(n))).collect();
+        let lines: Vec<_> = (0..LINES as u64 + 10).map(|n| decide(&ledger, "p", n, decision(n))).collect();
         assert_eq!(ledger.counts(), (LINES as u64, 10));
         ledger.observe(lines[3], Observed { t_ms: 0, bytes: 0 });
         ledger.observe(lines[10], Observed { t_ms: 1, bytes: 10 });
@@ -299,8 +327,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.ndjson");
         let ledger = Ledger::open(Some(&path)).unwrap();
-        let label = "p".into();
-        let lines: Vec<_> = (0..5).map(|n| ledger.decide(&label, n, 1, decision(n))).collect();
+        let lines: Vec<_> = (0..5).map(|n| decide(&ledger, "p", n, decision(n))).collect();
         ledger.observe(lines[1], Observed { t_ms: 1, bytes: 1 });
         ledger.settle([lines[1], lines[1], lines[2]]);
         ledger.close();

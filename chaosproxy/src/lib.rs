@@ -16,9 +16,10 @@
 //! ```
 //!
 //! Where it departs from Toxiproxy: half-closed connections stay half open; dials run apart and in bounded time;
-//! a toxic's toxicity is decided once for a connection; a toxicity of zero has no effect; a refused change changes
-//! nothing; bytes are counted as they move; an invalid `-config` and a busy API port end the program; `reset_peer`
-//! resets older connections too; `/reset` ends outages; an empty listen address is loopback.
+//! a toxic's toxicity is decided once for a connection; a toxicity of zero has no effect; a negative latency, jitter
+//! or other attribute is refused; a refused change changes nothing; bytes are counted as they move; an invalid
+//! `-config` and a busy API port end the program; `reset_peer` resets older connections too; `/reset` ends outages;
+//! an empty listen address is loopback; every JSON body ends with a newline.
 
 mod api;
 pub mod cli;

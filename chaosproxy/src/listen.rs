@@ -21,13 +21,14 @@ pub enum ListenError {
     /// The host name does not resolve.
     #[error("listen tcp: lookup {0}: no such host")]
     NoSuchHost(String),
-    /// The address is in use, not of this machine, or not permitted.
-    #[error("listen tcp {address}: bind: {}", reason(.source))]
+    /// The address is in use, not of this machine, or not permitted. The text tells the reason, as Go's does, so
+    /// that there is no source beside it.
+    #[error("listen tcp {address}: bind: {}", reason(.error))]
     Bind {
         /// The address.
         address: SocketAddr,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -69,7 +70,7 @@ pub(crate) async fn resolve(listen: &str) -> Result<SocketAddr, ListenError> {
 /// The address cannot be bound.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let listener = reserve(address).and_then(|socket| socket.listen(BACKLOG));
-    listener.map_err(|source| ListenError::Bind { address, source })
+    listener.map_err(|error| ListenError::Bind { address, error })
 }
 
 /// Listens on a reserved address.
@@ -77,7 +78,7 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 /// # Errors
 /// Another program listens there meanwhile.
 pub(crate) fn open(reserved: TcpSocket, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    reserved.listen(BACKLOG).map_err(|source| ListenError::Bind { address, source })
+    reserved.listen(BACKLOG).map_err(|error| ListenError::Bind { address, error })
 }
 
 /// Binds without listening: connections are refused, and no other socket is given the port meanwhile.

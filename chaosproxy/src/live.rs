@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::counters::{Counters, Outcome};
 use crate::decisions::Decisions;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Whose};
 
 /// How long a change waits for live connections to apply it. They do within microseconds; one that is busy closing
 /// is not worth a hanging API.
@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) id: u64,
     pub(crate) revision: u64,
     pub(crate) toxic: Toxic,
+    /// Its direction as it was spelt, for the API.
+    pub(crate) stream: Arc<str>,
 }
 
 /// How connections are to behave from now on.
@@ -252,6 +254,11 @@ impl Live {
     /// The identity decisions about a connection are made under.
     pub(crate) fn identity(&self, ordinal: u64) -> Identity {
         Identity::new(self.ground.seed, Arc::clone(&self.label), ordinal)
+    }
+
+    /// What the ledger knows a connection by.
+    pub(crate) const fn whose(&self, ordinal: u64) -> Whose<'_> {
+        Whose { proxy: &self.name, label: &self.label, ordinal }
     }
 
     /// A connection says which orders it follows now.

@@ -20,9 +20,13 @@ const ENVIRONMENT: u8 = 3;
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
-            let _closed_output = error.print();
-            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        Err(mistake) if mistake.is_mistake() => {
+            eprint!("{mistake}");
+            return USAGE.into();
+        }
+        Err(help) => {
+            let _closed_output = write!(std::io::stdout(), "{help}");
+            return ExitCode::SUCCESS;
         }
     };
     if cli.serve.version {

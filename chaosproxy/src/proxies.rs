@@ -70,7 +70,8 @@ impl Proxies {
         Ok(())
     }
 
-    /// Creates or replaces proxies, in order; one that is as described already stays untouched, toxics and all.
+    /// Creates or replaces proxies, in order; one that is as described already stays untouched, toxics and all;
+    /// a label or a seed that is not given describes nothing.
     /// Nothing is done if any description is incomplete. A failure later leaves the earlier ones in place, which
     /// are returned in any case.
     pub(crate) async fn populate(&self, specs: &[ProxySpec]) -> (Vec<ProxyView>, Result<(), ProxyError>) {
@@ -91,7 +92,7 @@ impl Proxies {
 
     async fn place(&self, spec: &ProxySpec) -> Result<ProxyView, ProxyError> {
         if let Ok(existing) = self.get(&spec.name).await {
-            if existing.is_at(&spec.listen, &spec.upstream).await {
+            if existing.is_as(spec).await {
                 return Ok(existing.view().await);
             }
             self.remove(&spec.name).await?;

@@ -30,11 +30,11 @@ const LEAST_BUFFER_LIMIT: u64 = 64 << 10;
 /// How long stopping waits for tasks that are in the middle of something.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 
-/// Why a server did not start.
+/// Why a server did not start. What is behind it is the error's source.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The API's address is in use or not of this machine. Choose another, or stop what is there.
-    #[error("cannot serve the API on {address}: {source}")]
+    #[error("cannot serve the API on {address}")]
     Api {
         /// The address.
         address: SocketAddr,
@@ -42,7 +42,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The ledger file cannot be created.
-    #[error("cannot create the ledger {}: {source}", path.display())]
+    #[error("cannot create the ledger {}", path.display())]
     Ledger {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A proxy it was to start with failed.
-    #[error("proxy {name}: {source}")]
+    #[error("proxy {name}")]
     Proxy {
         /// Its name.
         name: String,
@@ -58,7 +58,7 @@ pub enum StartError {
         source: ProxyError,
     },
     /// The system gives no threads.
-    #[error("cannot start the runtime: {0}")]
+    #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
 }
 
@@ -279,10 +279,10 @@ impl Server {
         self.run(async move { core.proxies.outages.end(id).await })?
     }
 
-    /// Replaces the timeline.
+    /// Replaces a timeline that is idle or finished.
     ///
     /// # Errors
-    /// An event that cannot be.
+    /// An event that cannot be, or another timeline that is running.
     pub fn put_timeline(&self, timeline: Timeline) -> Result<(), TimelineError> {
         let core = Arc::clone(&self.core);
         self.run(async move { core.timeline.put(&timeline).await }).unwrap_or(Err(TimelineError::Missing))
@@ -295,6 +295,12 @@ impl Server {
     pub fn start_timeline(&self) -> Result<(), TimelineError> {
         let core = Arc::clone(&self.core);
         self.run(async move { core.timeline.start() }).unwrap_or(Err(TimelineError::Missing))
+    }
+
+    /// Ends and forgets the timeline; what it has in force ends with it.
+    pub fn clear_timeline(&self) {
+        let core = Arc::clone(&self.core);
+        let _nothing_runs_after_a_stop = self.run(async move { core.timeline.clear().await });
     }
 
     /// The timeline and how it goes.

@@ -17,6 +17,8 @@ use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
 pub struct Toxic {
     pub(crate) name: Option<String>,
     pub(crate) stream: Stream,
+    /// The direction as the API was given it; clients of the reference find it so again.
+    pub(crate) spelt: Option<String>,
     pub(crate) toxicity: f32,
     pub(crate) attributes: Attributes,
 }
@@ -24,7 +26,7 @@ pub struct Toxic {
 impl Toxic {
     /// A toxic of any kind: downstream, on all connections, named `<type>_<stream>`.
     pub const fn new(attributes: Attributes) -> Self {
-        Self { name: None, stream: Stream::Downstream, toxicity: 1.0, attributes }
+        Self { name: None, stream: Stream::Downstream, spelt: None, toxicity: 1.0, attributes }
     }
 
     /// Delays data by `latency`, give or take `jitter`; whole milliseconds.
@@ -59,15 +61,15 @@ impl Toxic {
 
     /// On bytes from the client to the server.
     #[must_use]
-    pub const fn upstream(mut self) -> Self {
-        self.stream = Stream::Upstream;
+    pub fn upstream(mut self) -> Self {
+        (self.stream, self.spelt) = (Stream::Upstream, None);
         self
     }
 
     /// On bytes from the server to the client, the default.
     #[must_use]
-    pub const fn downstream(mut self) -> Self {
-        self.stream = Stream::Downstream;
+    pub fn downstream(mut self) -> Self {
+        (self.stream, self.spelt) = (Stream::Downstream, None);
         self
     }
 
@@ -86,8 +88,12 @@ impl Toxic {
     }
 
     pub(crate) fn name(&self) -> String {
-        let default = || format!("{}_{}", self.attributes.kind(), stream_name(self.stream));
+        let default = || format!("{}_{}", self.attributes.kind(), self.stream_as_spelt());
         self.name.clone().unwrap_or_else(default)
+    }
+
+    pub(crate) fn stream_as_spelt(&self) -> &str {
+        self.spelt.as_deref().unwrap_or(stream_name(self.stream))
     }
 
     pub(crate) fn realise(&self) -> Result<chaosproxy_path::Toxic, AttributesError> {

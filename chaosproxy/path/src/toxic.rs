@@ -45,8 +45,7 @@ impl CutAction {
     }
 }
 
-/// Kind and attributes of a toxic. Numbers are kept as they were given, also where they mean nothing (a negative
-/// jitter is none), because the API gives them back.
+/// Kind and attributes of a toxic. Numbers are kept as they were given, because the API gives them back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attributes {
     /// Delays data by `latency` ± `jitter` milliseconds.
@@ -161,6 +160,8 @@ impl Attributes {
     fn check(&self) -> Result<(), AttributesError> {
         let fail = |attribute, problem| Err(AttributesError { kind: self.kind(), attribute, problem });
         match self {
+            Self::Latency { latency, .. } if *latency < 0 => fail("latency", "must not be negative"),
+            Self::Latency { jitter, .. } if *jitter < 0 => fail("jitter", "must not be negative"),
             Self::Bandwidth { rate, .. } if *rate < 0 => fail("rate", "must not be negative"),
             Self::Slicer { average_size, .. } if *average_size < 1 => {
                 fail("average_size", "must be at least 1")

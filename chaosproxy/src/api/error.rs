@@ -55,7 +55,7 @@ impl From<TimelineError> for ApiError {
     fn from(error: TimelineError) -> Self {
         let status = match error {
             TimelineError::Event { .. } | TimelineError::TooMany(_) => StatusCode::BAD_REQUEST,
-            TimelineError::Missing | TimelineError::Running => StatusCode::CONFLICT,
+            TimelineError::Missing | TimelineError::Running | TimelineError::Busy => StatusCode::CONFLICT,
         };
         Self::new(status, error.to_string())
     }

@@ -5,6 +5,7 @@ mod error;
 mod model;
 mod routes;
 mod serve;
+mod uri;
 
 pub(crate) use model::{proxy_spec, toxic as toxic_of};
 pub(crate) use serve::serve;

@@ -1,14 +1,17 @@
 //! Bodies of the API. Reading is as lenient as the reference: keys in any case, unknown ones ignored, `null` is
-//! absent, only the first JSON value counts, the content type does not matter. Writing keeps its order of keys.
+//! absent, only the first JSON value counts, the content type does not matter; only outages, which it does not have,
+//! refuse unknown keys. Writing keeps its order of keys.
 
-use chaosproxy_path::{Attributes, CutAction, Stream, Toxic as Realised};
+use chaosproxy_path::{Attributes, CutAction, Stream};
+use mockreg_proto::document;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use crate::live::Entry;
 use crate::proxy::{ProxySpec, ProxyUpdate, ProxyView};
-use crate::toxic::{Toxic, stream_name};
+use crate::toxic::Toxic;
 
 /// Why `packet_loss` is not there.
 const NO_PACKET_LOSS: &str = "invalid toxic type: packet_loss deletes bytes from the stream, which is corruption \
@@ -41,6 +44,20 @@ impl<'a> Fields<'a> {
     fn entries(&self) -> impl DoubleEndedIterator<Item = (String, &'a Value)> {
         let entries = self.0.into_iter().flatten().filter(|(_, value)| !value.is_null());
         entries.map(|(key, value)| (key.to_lowercase(), value))
+    }
+
+    /// Refuses keys that nobody reads, where one that is misspelt would change what happens. The routes of the
+    /// reference ignore them, as it does.
+    pub(crate) fn only(&self, known: &[&'static str]) -> Result<(), ApiError> {
+        let mut keys = self.0.into_iter().flatten().map(|(key, _)| key);
+        let Some(unknown) = keys.find(|key| !known.contains(&key.to_lowercase().as_str())) else {
+            return Ok(());
+        };
+        let hint = match document::nearest(unknown, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known are {}", known.join(", ")),
+        };
+        Err(ApiError::bad_body(format_args!("unknown key `{unknown}`; {hint}")))
     }
 
     fn get(&self, name: &str) -> Option<&'a Value> {
@@ -108,6 +125,7 @@ pub(crate) fn proxy_spec(value: &Value) -> Result<ProxySpec, ApiError> {
         listen: fields.string("listen")?.unwrap_or_default(),
         upstream: fields.string("upstream")?.unwrap_or_default(),
         label: fields.string("label")?.filter(|label| !label.is_empty()),
+        seed: fields.whole("seed")?,
         enabled: fields.boolean("enabled")?.unwrap_or(true),
     })
 }
@@ -146,7 +164,8 @@ pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
     let name = fields.string("name")?.filter(|name| !name.is_empty());
     let toxicity = fields.float("toxicity")?.unwrap_or(1.0) as f32;
     fields.object("attributes")?;
-    let stream = match fields.string("stream")?.map(|stream| stream.to_lowercase()).as_deref() {
+    let spelt = fields.string("stream")?;
+    let stream = match spelt.as_deref().map(str::to_lowercase).as_deref() {
         None | Some("downstream") => Stream::Downstream,
         Some("upstream") => Stream::Upstream,
         Some(_) => {
@@ -156,7 +175,7 @@ pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
     let unknown =
         || ApiError::bad_request(if kind == "packet_loss" { NO_PACKET_LOSS } else { "invalid toxic type" });
     let attributes = Attributes::defaults(&kind).ok_or_else(unknown)?;
-    Ok(Toxic { name, stream, toxicity, attributes })
+    Ok(Toxic { name, stream, spelt, toxicity, attributes })
 }
 
 /// Reads the attributes of a toxic to be created.
@@ -207,7 +226,7 @@ fn cut_action(name: &str) -> Result<CutAction, ApiError> {
 }
 
 /// A toxic as it is shown.
-pub(crate) struct ToxicJson<'a>(pub(crate) &'a Realised);
+pub(crate) struct ToxicJson<'a>(pub(crate) &'a Entry);
 
 /// A proxy as it is shown.
 pub(crate) struct ProxyJson<'a>(pub(crate) &'a ProxyView);
@@ -216,12 +235,12 @@ struct AttributesJson<'a>(&'a Attributes);
 
 impl Serialize for ToxicJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let toxic = self.0;
+        let Entry { toxic, stream, .. } = self.0;
         let mut json = serializer.serialize_struct("toxic", 5)?;
         json.serialize_field("attributes", &AttributesJson(toxic.attributes()))?;
         json.serialize_field("name", &**toxic.name())?;
         json.serialize_field("type", toxic.attributes().kind())?;
-        json.serialize_field("stream", stream_name(toxic.stream()))?;
+        json.serialize_field("stream", &**stream)?;
         // Go prints a whole number without a fraction, and a float32 as short as possible.
         match toxic.toxicity() {
             whole if whole.fract() == 0.0 && whole.abs() < 1e6 => {
@@ -282,6 +301,9 @@ impl Serialize for ProxyJson<'_> {
         // Ours; clients of the reference ignore it. Left out where it says nothing.
         if proxy.label != proxy.name {
             json.serialize_entry("label", &proxy.label)?;
+        }
+        if let Some(seed) = proxy.seed {
+            json.serialize_entry("seed", &seed)?;
         }
         json.end()
     }

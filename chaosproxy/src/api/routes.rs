@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::model::{self, Fields, ProxyJson, ToxicJson};
+use super::uri;
 use crate::metrics;
 use crate::outage::OutageKind;
 use crate::proxy::{ProxyError, ProxyView};
@@ -58,7 +59,8 @@ enum Verb {
 impl Endpoint {
     /// The endpoint of a path. Each name is one decoded segment; there is no tolerance for a trailing slash.
     pub(super) fn of(path: &str) -> Option<Self> {
-        let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decoded).collect::<Option<_>>()?;
+        let segments: Vec<String> =
+            path.strip_prefix('/')?.split('/').map(uri::decoded).collect::<Option<_>>()?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         Some(match segments.as_slice() {
             ["proxies"] => Self::Proxies,
@@ -101,7 +103,7 @@ impl Endpoint {
 }
 
 impl Handler {
-    pub(super) async fn run(&self, core: &Arc<Core>, body: &[u8]) -> Answer {
+    pub(super) async fn run(&self, core: &Arc<Core>, query: &str, body: &[u8]) -> Answer {
         use Endpoint as E;
         match (&self.endpoint, self.verb) {
             (E::Proxies, Verb::Show) => Ok(list_proxies(&core.proxies.views().await)),
@@ -126,7 +128,7 @@ impl Handler {
             (E::Metrics, _) => Ok(metrics(core).await),
             (E::Health, _) => Ok(json(StatusCode::OK, &serde_json::json!({"status": "ok"}))),
             (E::Counters, _) => Ok(counters(core).await),
-            (E::Ledger, _) => Ok(ledger(core)),
+            (E::Ledger, _) => ledger(core, query),
             (E::Connections, _) => Ok(connections(core).await),
             (E::Outages, Verb::Show) => {
                 Ok(json(StatusCode::OK, &serde_json::json!({"outages": core.proxies.outages.all()})))
@@ -173,7 +175,7 @@ async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
 
 async fn show_toxic(core: &Core, name: &str, toxic: &str) -> Answer {
     let view = core.proxies.get(name).await?.view().await;
-    let found = view.toxics.iter().find(|candidate| **candidate.name() == *toxic);
+    let found = view.toxics.iter().find(|entry| **entry.toxic.name() == *toxic);
     Ok(json(StatusCode::OK, &ToxicJson(found.ok_or(ProxyError::ToxicNotFound)?)))
 }
 
@@ -206,6 +208,7 @@ async fn populate(core: &Core, body: &[u8]) -> Answer {
 async fn begin_outage(core: &Core, body: &[u8]) -> Answer {
     let value = model::first_value(body)?;
     let fields = Fields::of(&value)?;
+    fields.only(&["proxy", "kind", "for_ms", "share"])?;
     let name = fields.string("proxy")?.ok_or_else(|| ProxyError::MissingField("proxy".into()))?;
     let kind = fields.string("kind")?.ok_or_else(|| ProxyError::MissingField("kind".into()))?;
     let kind = OutageKind::parse(&kind).map_err(ApiError::bad_request)?;
@@ -247,13 +250,18 @@ async fn connections(core: &Core) -> Response<Full<Bytes>> {
     json(StatusCode::OK, &serde_json::json!({"connections": core.proxies.connections().await}))
 }
 
-fn ledger(core: &Core) -> Response<Full<Bytes>> {
-    let lines = core.proxies.ground.ledger.lines();
+/// All lines, or those of the proxies called as `?proxy=NAME` says; one that is gone is asked for like any other.
+fn ledger(core: &Core, query: &str) -> Answer {
+    let ledger = &core.proxies.ground.ledger;
+    let lines = match uri::only_parameter(query, "proxy")? {
+        Some(proxy) => ledger.lines_of(&proxy),
+        None => ledger.lines(),
+    };
     let text: String = lines
         .iter()
         .map(|line| serde_json::to_string(line).expect("a ledger line has string keys only") + "\n")
         .collect();
-    typed(StatusCode::OK, "application/x-ndjson", text)
+    Ok(typed(StatusCode::OK, "application/x-ndjson", text))
 }
 
 async fn metrics(core: &Core) -> Response<Full<Bytes>> {
@@ -285,7 +293,8 @@ fn proxy(status: StatusCode, view: &ProxyView) -> Response<Full<Bytes>> {
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
-    let body = serde_json::to_string(value).expect("what is shown has string keys only");
+    // The newline is ours, for those who read it on a terminal; to a reader of JSON it is nothing.
+    let body = serde_json::to_string(value).expect("what is shown has string keys only") + "\n";
     typed(status, "application/json", body)
 }
 
@@ -300,22 +309,4 @@ fn empty() -> Response<Full<Bytes>> {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
-}
-
-/// A path segment without its percent signs; `None` where it is not UTF-8 or badly escaped.
-fn decoded(segment: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        if first != b'%' {
-            bytes.push(first);
-            continue;
-        }
-        let (digits, tail) = rest.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok()
 }

@@ -88,6 +88,7 @@ async fn handle(
     handler: routes::Handler,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let body = Limited::new(request.into_body(), BODY_LIMIT).collect();
     let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -98,7 +99,7 @@ async fn handle(
         Ok(Err(error)) => return Err(ApiError::bad_body(error)),
         Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request body took too long")),
     };
-    handler.run(core, &body).await
+    handler.run(core, &query, &body).await
 }
 
 /// An error as the reference sends it: JSON that is called text.

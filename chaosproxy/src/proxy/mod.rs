@@ -8,7 +8,8 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chaosproxy_path::{Attributes, Stream, Toxic as Realised};
+use chaosproxy_path::{Attributes, Stream};
+use mockreg_proto::seed::Seed;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -34,6 +35,8 @@ const REOPEN_REST: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) live: Arc<Live>,
+    /// The seed of its own, where one was given.
+    seed: Option<u64>,
     state: tokio::sync::Mutex<State>,
     /// Tasks of connections. They end by order; dropping the proxy ends them too.
     tasks: Mutex<JoinSet<()>>,
@@ -46,9 +49,11 @@ impl Proxy {
     /// It cannot listen.
     pub(crate) async fn create(spec: &ProxySpec, ground: Ground) -> Result<Arc<Self>, ProxyError> {
         let label = spec.label.as_deref().unwrap_or(&spec.name);
+        let ground = Ground { seed: spec.seed.map_or(ground.seed, Seed::root), ..ground };
         let live = Live::new(&spec.name, label, &spec.upstream, ground);
         let proxy = Arc::new(Self {
             live: Arc::new(live),
+            seed: spec.seed,
             state: tokio::sync::Mutex::new(State::new(spec)),
             tasks: Mutex::default(),
         });
@@ -60,9 +65,7 @@ impl Proxy {
 
     pub(crate) async fn view(&self) -> ProxyView {
         let state = self.state.lock().await;
-        let of = |stream| {
-            state.toxics.iter().map(|entry| &entry.toxic).filter(move |toxic| toxic.stream() == stream)
-        };
+        let of = |stream| state.toxics.iter().filter(move |entry| entry.toxic.stream() == stream);
         ProxyView {
             name: self.live.name.to_string(),
             listen: state.listen.clone(),
@@ -70,13 +73,16 @@ impl Proxy {
             enabled: state.enabled,
             toxics: of(Stream::Upstream).chain(of(Stream::Downstream)).cloned().collect(),
             label: self.live.label.to_string(),
+            seed: self.seed,
         }
     }
 
-    /// Whether it has these addresses already.
-    pub(crate) async fn is_at(&self, listen: &str, upstream: &str) -> bool {
+    /// Whether it is as described already: its addresses, and its label and seed as far as they are given.
+    pub(crate) async fn is_as(&self, spec: &ProxySpec) -> bool {
+        let decides_alike = spec.label.as_deref().is_none_or(|label| *label == *self.live.label)
+            && spec.seed.is_none_or(|seed| Some(seed) == self.seed);
         let state = self.state.lock().await;
-        state.upstream == upstream && state.listens_on(listen).await
+        decides_alike && state.upstream == spec.upstream && state.listens_on(&spec.listen).await
     }
 
     /// Changes addresses and turns on or off. Another address drops all connections; toxics stay.
@@ -132,17 +138,17 @@ impl Proxy {
     ///
     /// # Errors
     /// The name is taken, or the attributes make no sense.
-    pub(crate) async fn add_toxic(&self, toxic: &Toxic) -> Result<Realised, ProxyError> {
+    pub(crate) async fn add_toxic(&self, toxic: &Toxic) -> Result<Entry, ProxyError> {
         let mut state = self.state.lock().await;
         if state.position(&toxic.name()).is_ok() {
             return Err(ProxyError::ToxicExists);
         }
-        let toxic = toxic.realise()?;
-        let id = state.next_id;
+        let stream = toxic.stream_as_spelt().into();
+        let entry = Entry { id: state.next_id, revision: 0, toxic: toxic.realise()?, stream };
         state.next_id += 1;
-        state.toxics.push(Entry { id, revision: 0, toxic: toxic.clone() });
+        state.toxics.push(entry.clone());
         self.publish(&state).await;
-        Ok(toxic)
+        Ok(entry)
     }
 
     /// Whether it has a toxic of that name.
@@ -158,7 +164,7 @@ impl Proxy {
         &self,
         name: &str,
         change: impl FnOnce(&mut Attributes, &mut f32) -> Result<(), E>,
-    ) -> Result<Realised, E> {
+    ) -> Result<Entry, E> {
         let mut state = self.state.lock().await;
         let index = state.position(name)?;
         let entry = &mut state.toxics[index];
@@ -167,9 +173,9 @@ impl Proxy {
         let now = self.live.ground.clock.now();
         entry.toxic = entry.toxic.updated(toxicity, attributes, now).map_err(ProxyError::from)?;
         entry.revision += 1;
-        let toxic = entry.toxic.clone();
+        let entry = entry.clone();
         self.publish(&state).await;
-        Ok(toxic)
+        Ok(entry)
     }
 
     /// Removes a toxic; what it holds goes on at once.

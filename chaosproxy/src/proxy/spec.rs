@@ -1,10 +1,11 @@
 //! What a proxy is made from, how it is shown and changed, and why something was not done.
 
-use chaosproxy_path::{AttributesError, Toxic as Realised};
+use chaosproxy_path::AttributesError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::listen::ListenError;
+use crate::live::Entry;
 
 /// What a proxy is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct ProxySpec {
     pub upstream: String,
     /// What decisions and the ledger call it, where that is not its name.
     pub label: Option<String>,
+    /// Root of its decisions, where that is not the server's: the n-th connection decides what it would in a server
+    /// started with this seed.
+    pub seed: Option<u64>,
     /// Whether it listens from the start.
     pub enabled: bool,
 }
@@ -29,6 +33,7 @@ impl ProxySpec {
             listen: String::new(),
             upstream: upstream.into(),
             label: None,
+            seed: None,
             enabled: true,
         }
     }
@@ -78,9 +83,11 @@ pub(crate) struct ProxyView {
     /// Whether it is enabled; an outage does not change that.
     pub(crate) enabled: bool,
     /// Upstream toxics, then downstream ones, each in order of addition.
-    pub(crate) toxics: Vec<Realised>,
+    pub(crate) toxics: Vec<Entry>,
     /// What decisions call it.
     pub(crate) label: String,
+    /// The seed of its own, where one was given.
+    pub(crate) seed: Option<u64>,
 }
 
 /// A change of a proxy; what is absent stays.

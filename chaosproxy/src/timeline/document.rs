@@ -60,6 +60,9 @@ pub enum TimelineError {
     /// It is running.
     #[error("the timeline is running already")]
     Running,
+    /// Another one is running, and whoever started it counts on what it does. End that first.
+    #[error("a timeline is running; DELETE /timeline first")]
+    Busy,
 }
 
 /// State of the timeline.

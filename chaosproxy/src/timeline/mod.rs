@@ -39,15 +39,21 @@ struct Running {
     events: JoinSet<()>,
 }
 
+impl Inner {
+    fn state(&self) -> TimelineState {
+        self.board.state(self.running.is_some())
+    }
+}
+
 impl Schedule {
     pub(crate) fn new(proxies: Arc<Proxies>) -> Self {
         Self { proxies, inner: Mutex::default() }
     }
 
-    /// Replaces the timeline; a running one is ended, and what it had in force with it.
+    /// Replaces a timeline that is idle or finished.
     ///
     /// # Errors
-    /// Events that cannot be: the timeline stays as it was.
+    /// One is running, or there are events that cannot be: the timeline stays as it was.
     pub(crate) async fn put(&self, timeline: &Timeline) -> Result<(), TimelineError> {
         if timeline.events.len() > EVENTS {
             return Err(TimelineError::TooMany(timeline.events.len()));
@@ -57,15 +63,22 @@ impl Schedule {
             let plan = self.plan(index, event).await;
             plans.push(plan.map_err(|problem| TimelineError::Event { index, problem })?);
         }
-        self.clear().await;
+        self.replace(&plans)?;
         for plan in &plans {
             if let Action::Outage(OutageKind::Partial, share) = plan.action {
                 plan.proxy.announce(share.unwrap_or(DEFAULT_SHARE)).await;
             }
         }
+        Ok(())
+    }
+
+    fn replace(&self, plans: &[Plan]) -> Result<(), TimelineError> {
         let mut inner = self.inner();
-        inner.board = Arc::new(Board::new(&plans));
-        inner.plans = plans;
+        if inner.state() == TimelineState::Running {
+            return Err(TimelineError::Busy);
+        }
+        // Nothing is left to end: every event of a finished timeline has ended what it had in force.
+        *inner = Inner { plans: plans.to_vec(), board: Arc::new(Board::new(plans)), running: None };
         Ok(())
     }
 
@@ -75,7 +88,7 @@ impl Schedule {
     /// There is none, or it is running.
     pub(crate) fn start(&self) -> Result<(), TimelineError> {
         let mut inner = self.inner();
-        match inner.board.state(inner.running.is_some()) {
+        match inner.state() {
             _ if inner.plans.is_empty() => return Err(TimelineError::Missing),
             TimelineState::Running => return Err(TimelineError::Running),
             TimelineState::Idle | TimelineState::Finished => {}
@@ -118,7 +131,7 @@ impl Schedule {
     pub(crate) fn view(&self) -> TimelineView {
         let inner = self.inner();
         let events = inner.board.events().clone();
-        TimelineView { state: inner.board.state(inner.running.is_some()), events }
+        TimelineView { state: inner.state(), events }
     }
 
     async fn plan(&self, index: usize, event: &TimelineEvent) -> Result<Plan, String> {

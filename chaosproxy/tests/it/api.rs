@@ -24,11 +24,14 @@ fn case(
     Case { method, path, body: body.into(), status, answer: answer.into() }
 }
 
-/// Runs all of them in order on one server, then reports every mismatch.
+/// Runs all of them in order on one server, then reports every mismatch. Every answer but an empty one ends with a
+/// newline, also where the case leaves it out.
 fn check(api: SocketAddr, cases: &[Case]) {
     let mut mismatches = Vec::new();
     for Case { method, path, body, status, answer } in cases {
         let got = http(api, method, path, &[], body);
+        let newline = if answer.is_empty() || answer.ends_with('\n') { "" } else { "\n" };
+        let answer = &format!("{answer}{newline}");
         if (got.status, &got.body) != (*status, answer) {
             let got = (got.status, got.body);
             mismatches
@@ -147,7 +150,7 @@ fn malformed_json_is_refused_and_nothing_happens() {
             assert!(answer.body.starts_with(r#"{"error":"bad request body: "#), "{}", answer.body);
         }
     }
-    assert_eq!(http(server.api_addr(), "GET", "/proxies", &[], "").body, "{}");
+    assert_eq!(http(server.api_addr(), "GET", "/proxies", &[], "").body, "{}\n");
 }
 
 #[test]
@@ -159,9 +162,13 @@ fn toxics_are_created_read_updated_and_deleted() {
             r#"{{"attributes":{{"latency":{latency},"jitter":{jitter}}},"name":"latency_downstream","type":"latency","stream":"downstream","toxicity":{toxicity}}}"#
         )
     };
-    let up = r#"{"attributes":{"rate":5,"shared":true},"name":"narrow","type":"bandwidth","stream":"upstream","toxicity":1}"#;
+    let up = r#"{"attributes":{"rate":5,"shared":true},"name":"narrow","type":"bandwidth","stream":"UPSTREAM","toxicity":1}"#;
     let integer =
         |text: &str| error(400, &format!("bad request body: json: cannot use {text} of type int64"));
+    let negative = |attribute: &str| {
+        let of = format!("attribute {attribute} of a latency toxic");
+        error(400, &format!("bad request body: {of} must not be negative"))
+    };
     check(
         server.api_addr(),
         &[
@@ -203,6 +210,20 @@ fn toxics_are_created_read_updated_and_deleted() {
                 r#"{"type":"bandwidth","attributes":{"rate":-1}}"#,
                 400,
                 error(400, "bad request body: attribute rate of a bandwidth toxic must not be negative"),
+            ),
+            case(
+                "POST",
+                base,
+                r#"{"type":"latency","attributes":{"jitter":5,"latency":-1}}"#,
+                400,
+                negative("latency"),
+            ),
+            case(
+                "POST",
+                base,
+                r#"{"type":"latency","attributes":{"latency":5,"jitter":-1}}"#,
+                400,
+                negative("jitter"),
             ),
             case(
                 "POST",
@@ -264,6 +285,13 @@ fn toxics_are_created_read_updated_and_deleted() {
                 400,
                 integer("string as jitter"),
             ),
+            case(
+                "POST",
+                "/proxies/source/toxics/latency_downstream",
+                r#"{"attributes":{"latency":1,"jitter":-1}}"#,
+                400,
+                negative("jitter"),
+            ),
             case("GET", "/proxies/source/toxics/latency_downstream", "", 200, slow(100, 7, "1")),
             case("DELETE", "/proxies/source/toxics/latency_downstream", "", 204, ""),
             case(
@@ -278,6 +306,26 @@ fn toxics_are_created_read_updated_and_deleted() {
     let refused = http(server.api_addr(), "POST", base, &[], r#"{"type":"packet_loss"}"#);
     assert_eq!(refused.status, 400);
     assert!(refused.body.contains("corruption"), "{}", refused.body);
+}
+
+#[test]
+fn a_direction_is_matched_in_any_case_and_shown_as_given() {
+    let (server, _proxy) = proxied(echo());
+    let base = "/proxies/source/toxics";
+    let shown = |name: &str, stream: &str| {
+        format!(r#"{{"attributes":{{}},"name":"{name}","type":"noop","stream":"{stream}","toxicity":1}}"#)
+    };
+    let (up, down) = (shown("noop_UpStream", "UpStream"), shown("d", "Downstream"));
+    check(
+        server.api_addr(),
+        &[
+            case("POST", base, r#"{"type":"noop","name":"d","stream":"Downstream"}"#, 200, &*down),
+            case("POST", base, r#"{"type":"noop","stream":"UpStream"}"#, 200, &*up),
+            case("POST", "/proxies/source/toxics/noop_UpStream", r#"{"stream":"upstream"}"#, 200, &*up),
+            case("GET", "/proxies/source/toxics/noop_UpStream", "", 200, &*up),
+            case("GET", base, "", 200, format!("[{up},{down}]")),
+        ],
+    );
 }
 
 #[test]
@@ -391,6 +439,43 @@ fn populate_replaces_what_differs_and_reset_heals() {
 }
 
 #[test]
+fn label_and_seed_are_shown_where_they_were_given() {
+    let server = Server::builder().seed(9).start().unwrap();
+    let shown = |more: &str| {
+        format!(r#"{{"name":"m","listen":"","upstream":"u:1","enabled":false,"toxics":[]{more}}}"#)
+    };
+    let given = |more: &str| format!(r#"{{"name":"m","upstream":"u:1","enabled":false{more}}}"#);
+    let given_in_list = |more: &str| format!("[{}]", given(more));
+    let listed = |more: &str| format!(r#"{{"proxies":[{}]}}"#, shown(more));
+    let no_seed =
+        |text: &str| error(400, &format!("bad request body: json: cannot use {text} as seed of type uint64"));
+    check(
+        server.api_addr(),
+        &[
+            case("POST", "/proxies", given(r#","seed":-1"#), 400, no_seed("number -1")),
+            case("POST", "/proxies", given(r#","seed":"7""#), 400, no_seed("string")),
+            case(
+                "POST",
+                "/proxies",
+                given(r#","label":"source","seed":18446744073709551615"#),
+                201,
+                shown(r#","label":"source","seed":18446744073709551615"#),
+            ),
+            case(
+                "POST",
+                "/populate",
+                given_in_list(""),
+                201,
+                listed(r#","label":"source","seed":18446744073709551615"#),
+            ),
+            case("POST", "/populate", given_in_list(r#","seed":0"#), 201, listed(r#","seed":0"#)),
+            case("DELETE", "/proxies/m", "", 204, ""),
+            case("POST", "/proxies", given(r#","label":"m","seed":null"#), 201, shown("")),
+        ],
+    );
+}
+
+#[test]
 fn headers_and_foreign_requests_are_as_the_reference_has_them() {
     let server = Server::builder().start().unwrap();
     let api = server.api_addr();
@@ -438,6 +523,16 @@ fn outages_are_begun_shown_and_ended() {
     for (body, status, text) in [
         ("{}", 400, "missing required field: proxy"),
         (r#"{"proxy":"source"}"#, 400, "missing required field: kind"),
+        (
+            r#"{"proxy":"source","kind":"down","for":500}"#,
+            400,
+            "bad request body: unknown key `for`; did you mean `for_ms`?",
+        ),
+        (
+            r#"{"proxy":"source","kind":"down","duration_ms":null}"#,
+            400,
+            "bad request body: unknown key `duration_ms`; known are proxy, kind, for_ms, share",
+        ),
         (r#"{"proxy":"none","kind":"down"}"#, 404, "proxy not found"),
         (
             r#"{"proxy":"source","kind":"flap"}"#,
@@ -449,7 +544,8 @@ fn outages_are_begun_shown_and_ended() {
         let answer = begin(body);
         assert_eq!((answer.status, answer.body), (status, error(status, text)), "{body}");
     }
-    let begun = begin(r#"{"proxy":"source","kind":"partial","share":0.25,"for_ms":60000}"#);
+    assert_eq!(http(api, "GET", "/outages", &[], "").json()["outages"], serde_json::json!([]));
+    let begun = begin(r#"{"proxy":"source","Kind":"partial","share":0.25,"for_ms":60000}"#);
     assert_eq!(begun.status, 201);
     let outage = begun.json();
     assert_eq!(outage["state"], "active");

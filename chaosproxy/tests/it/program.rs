@@ -77,10 +77,8 @@ fn a_busy_proxy_port_is_exit_3() {
     std::fs::write(&config, format!(r#"[{{"name":"a","listen":"{listen}","upstream":"u:1"}}]"#)).unwrap();
     let (code, _, error) = run(&["-port", "0", "-config", config.to_str().unwrap()]);
     assert_eq!(code, Some(3));
-    assert!(
-        error.contains(&format!("proxy a: listen tcp {listen}: bind: address already in use")),
-        "{error}"
-    );
+    let wanted = format!("chaosproxy: proxy a: listen tcp {listen}: bind: address already in use\n");
+    assert_eq!(error, wanted);
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn mistakes_are_exit_2_and_named() {
     std::fs::write(&bad, "[\n  {\"name\": 5}\n]").unwrap();
     let bad = bad.to_str().unwrap();
     for (arguments, part) in [
-        (vec!["-unknown"], "--unknown"),
+        (vec!["-unknown"], "'-unknown'"),
         (vec!["-port", "x"], "invalid value 'x'"),
         (vec!["-config", "/nonexistent.json"], "/nonexistent.json"),
         (vec!["-config", bad], "bad.json:2:3: proxy 1: "),
@@ -102,12 +100,38 @@ fn mistakes_are_exit_2_and_named() {
 }
 
 #[test]
+fn each_cause_of_a_failed_start_is_told_once() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().port().to_string();
+    for (arguments, code, wanted) in [
+        (
+            vec!["-port", "0", "-ledger", "/nonexistent/ledger"],
+            3,
+            "cannot create the ledger /nonexistent/ledger: No such file or directory (os error 2)".to_owned(),
+        ),
+        (
+            vec!["-host", "127.0.0.1", "-port", &port],
+            3,
+            format!("cannot serve the API on 127.0.0.1:{port}: Address already in use (os error 98)"),
+        ),
+        (
+            vec!["-config", "/nonexistent.json"],
+            2,
+            "cannot read /nonexistent.json: No such file or directory (os error 2)".to_owned(),
+        ),
+    ] {
+        let (status, _, error) = run(&arguments);
+        assert_eq!((status, error), (Some(code), format!("chaosproxy: {wanted}\n")), "{arguments:?}");
+    }
+}
+
+#[test]
 fn version_and_help_go_to_standard_output() {
     let (code, output, _) = run(&["-version"]);
     assert_eq!((code, output), (Some(0), format!("chaosproxy version {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, output, _) = run(&["-help"]);
     assert_eq!(code, Some(0));
-    assert!(output.contains("--buffer-limit"), "{output}");
+    assert!(output.contains(" -buffer-limit "), "{output}");
     assert_eq!(run(&["healthcheck", "http://127.0.0.1:1"]).0, Some(1));
 }
 

@@ -12,9 +12,15 @@ use crate::harness::*;
 
 /// Runs 40 connections of different lengths, some of them at once, and gives the ledger's decisions by identity.
 fn decisions(seed: u64, at_once: usize) -> BTreeMap<String, Vec<String>> {
-    let server = Server::builder().seed(seed).start().unwrap();
+    decisions_at(seed, None, at_once)
+}
+
+/// The same, with a seed of the proxy's own.
+fn decisions_at(server: u64, proxy: Option<u64>, at_once: usize) -> BTreeMap<String, Vec<String>> {
+    let server = Server::builder().seed(server).start().unwrap();
     let spec = ProxySpec {
         label: Some("source".into()),
+        seed: proxy,
         ..ProxySpec::new(format!("run-{at_once}"), echo().to_string())
     };
     let proxy = server.create(spec.clone()).unwrap();
@@ -56,6 +62,11 @@ fn the_same_seed_decides_the_same_for_every_connection() {
     for (identity, lines) in &first {
         assert_ne!(lines, &other[identity], "{identity}");
     }
+}
+
+#[test]
+fn a_proxy_with_a_seed_of_its_own_decides_as_a_server_with_that_seed() {
+    assert_eq!(decisions_at(2, Some(1), 10), decisions(1, 10));
 }
 
 #[test]
@@ -101,6 +112,36 @@ fn the_ledger_is_served_as_lines_and_written_to_a_file() {
     assert_eq!(served.len(), 10);
     server.stop();
     assert_eq!(parse(&std::fs::read_to_string(&path).unwrap()), served);
+}
+
+#[test]
+fn the_ledger_of_one_proxy_is_served_also_after_its_end() {
+    let server = Server::builder().start().unwrap();
+    let api = server.api_addr();
+    let upstream = source(1000).to_string();
+    for (name, connections) in [("run 1", 3), ("run 2", 5)] {
+        let proxy = server
+            .create(ProxySpec { label: Some("source".into()), ..ProxySpec::new(name, &*upstream) })
+            .unwrap();
+        proxy.add(Toxic::cut(50_000, CutAction::Reset)).unwrap();
+        for _ in 0..connections {
+            read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+        }
+    }
+    eventually("all have ended", || server.connections().is_empty());
+    server.remove("run 1").unwrap();
+    let identities = |path: &str| -> Vec<String> {
+        let served = http(api, "GET", path, &[], "");
+        assert_eq!(served.status, 200, "{path}");
+        let line = |line| serde_json::from_str::<LedgerLine>(line).unwrap().decision.identity;
+        served.body.lines().map(line).collect()
+    };
+    let first = |n| (1..=n).map(|n| format!("source connection {n}")).collect::<Vec<_>>();
+    assert_eq!(identities("/ledger?proxy=run%201"), first(3));
+    assert_eq!(identities("/ledger?proxy=run+2"), first(5));
+    assert_eq!(identities("/ledger?proxy=run"), first(0), "the name is exact");
+    assert_eq!(identities("/ledger").len(), 8);
+    assert_eq!(http(api, "GET", "/ledger?label=source", &[], "").status, 400);
 }
 
 #[test]

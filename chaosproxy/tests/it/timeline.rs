@@ -89,6 +89,34 @@ fn deleting_a_timeline_ends_what_it_had_in_force() {
 }
 
 #[test]
+fn a_running_timeline_is_not_replaced_and_a_finished_one_is() {
+    let (server, proxy) = proxied(echo());
+    let api = server.api_addr();
+    let put = |event: serde_json::Value| {
+        let answer = http(api, "PUT", "/timeline", &[], &json!({"events": [event]}).to_string());
+        (answer.status, answer.body)
+    };
+    let long = json!({"proxy": "source", "at_ms": 0, "for_ms": 600_000, "outage": "down"});
+    let short = json!({"proxy": "source", "at_ms": 0, "outage": "reset_all"});
+    assert_eq!(put(short.clone()).0, 200);
+    assert_eq!(put(long).0, 200, "it was idle");
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 200);
+    eventually("it is down", || TcpStream::connect(proxy.listen_addr()).is_err());
+    let busy = "{\"error\":\"a timeline is running; DELETE /timeline first\",\"status\":409}\n";
+    assert_eq!(put(short.clone()), (409, busy.to_owned()));
+    assert!(TcpStream::connect(proxy.listen_addr()).is_err(), "it goes on");
+    assert_eq!(server.timeline().events[0].what, "outage:down");
+    server.clear_timeline();
+    assert_eq!(put(short.clone()).0, 200);
+    for _ in 0..2 {
+        assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 200);
+        eventually("it is finished", || server.timeline().state == chaosproxy::TimelineState::Finished);
+        assert_eq!(put(short.clone()).0, 200);
+        assert_eq!(server.timeline().state, chaosproxy::TimelineState::Idle);
+    }
+}
+
+#[test]
 fn events_that_cannot_be_are_refused() {
     let (server, _proxy) = proxied(echo());
     let refuse = |event: serde_json::Value, part: &str| {

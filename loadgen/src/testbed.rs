@@ -61,6 +61,8 @@ struct Proxy {
     api: Control,
     /// Part of the names of this run's proxies.
     run_id: String,
+    /// Seed of this run's decisions, whatever the server's own is.
+    seed: u64,
     /// The scenario has events.
     has_timeline: bool,
 }
@@ -189,6 +191,7 @@ impl Testbed {
             Some(api) => Some(Proxy {
                 api: Control::try_new(&api)?,
                 run_id: run_id.to_owned(),
+                seed: plan.seed,
                 has_timeline: !scenario.file.timeline.is_empty(),
             }),
             None => None,
@@ -298,18 +301,21 @@ impl Testbed {
         Ok(Some(all.proxies.remove(&proxy.name(side)).unwrap_or_default()))
     }
 
-    /// The proxy's decisions, one JSON line each; empty without a proxy.
+    /// The decisions of this run's proxies, one JSON line each; empty without a proxy.
     ///
     /// # Errors
     /// The proxy did not answer.
-    pub async fn ledger(&self) -> Result<Bytes, ControlError> {
-        match &self.proxy {
-            Some(proxy) => proxy.api.call(Method::GET, "/ledger", Bytes::new()).await,
-            None => Ok(Bytes::new()),
+    pub async fn ledger(&self) -> Result<Vec<u8>, ControlError> {
+        let Some(proxy) = &self.proxy else { return Ok(Vec::new()) };
+        let mut lines = Vec::new();
+        for side in Side::BOTH {
+            let path = format!("/ledger?proxy={}", proxy.name(side));
+            lines.extend(proxy.api.call(Method::GET, &path, Bytes::new()).await?);
         }
+        Ok(lines)
     }
 
-    /// Waits until the registries have seen the end of every connection, at most [`SETTLE`]: afterwards their
+    /// Waits until the registries have seen the end of every connection, at most two seconds: afterwards their
     /// journals are complete.
     pub async fn settle(&self) {
         let settled = async {
@@ -340,7 +346,7 @@ impl Testbed {
     /// Removes the proxies of a run from a running chaosproxy without knowing whether they were made.
     pub async fn remove_left_overs(options: &TestbedOptions, run_id: &str) {
         let Some(api) = options.proxy_api.as_ref().and_then(|url| Control::try_new(url).ok()) else { return };
-        Proxy { api, run_id: run_id.to_owned(), has_timeline: true }.remove().await;
+        Proxy { api, run_id: run_id.to_owned(), seed: 0, has_timeline: true }.remove().await;
     }
 
     /// Whether the named registries answer here, past the proxy: the replica is read back that way.
@@ -424,8 +430,13 @@ impl Proxy {
         let loopback = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
         let listen = if loopback { "127.0.0.1:0" } else { "0.0.0.0:0" };
         let upstream = upstream.trim_start_matches("http://").trim_end_matches('/');
-        let body =
-            json!({"name": self.name(side), "label": side.as_str(), "listen": listen, "upstream": upstream});
+        let body = json!({
+            "name": self.name(side),
+            "label": side.as_str(),
+            "listen": listen,
+            "upstream": upstream,
+            "seed": self.seed,
+        });
         let answer = self.api.call(Method::POST, "/proxies", body.to_string()).await?;
         let created: Created = serde_json::from_slice(&answer).map_err(|error| ControlError::Broken {
             method: Method::POST,

@@ -176,16 +176,22 @@ fn running_servers_are_used_and_left_as_they_were() {
     let _alone = alone();
     let running = Running::start();
     let servers = running.arguments();
-    for _ in 0..2 {
+    let toxic = r#"--param=network.toxics=[{"name": "c", "type": "cut", "attributes": {"mean_bytes": "1GB", "action": "reset"}}]"#;
+    let draws = ["1", "1", "2"].map(|seed| {
         let out = tempfile::tempdir().unwrap();
-        let output = loadgen(&with(&["run", "smoke"], &servers), out.path()).output().unwrap();
+        let arguments = with(&["run", "smoke", toxic, "--seed", seed], &servers);
+        let output = loadgen(&arguments, out.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let result = result(out.path());
         assert!(
             result["bytes"]["payload"].as_u64().unwrap() > 100_000_000,
             "a second run moves its bytes again"
         );
-    }
+        let first = ("c".to_owned(), "source connection 1".to_owned(), 1);
+        decisions(out.path())[&first]["draw"].clone()
+    });
+    assert_eq!(draws[0], draws[1], "the same seed on the same proxy");
+    assert_ne!(draws[0], draws[2], "another seed on the same proxy");
     assert_eq!(http_get(&running.proxy.api(), "/proxies").trim(), "{}");
 }
 

@@ -187,7 +187,7 @@ async fn watch_weather(bed: &Testbed, board: &Board) -> std::convert::Infallible
                 weather.faults.extend(named);
             }
         }
-        if let Ok(events) = bed.events().await {
+        if let Ok(events) = bed.events(&[]).await {
             let active = events.into_iter().filter(|event| event.started.is_some() && event.ended.is_none());
             weather.active = active.map(|event| event.what).collect();
         }

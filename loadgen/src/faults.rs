@@ -22,6 +22,8 @@ pub struct ToxicBody {
 /// `GET /timeline` of the proxy.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TimelineState {
+    /// `idle`, `running` or `finished`.
+    state: String,
     /// Scheduled events in the order in which they were put.
     pub events: Vec<TimelineEvent>,
 }
@@ -73,14 +75,14 @@ pub fn toxics(network: &Network, side: Side) -> Vec<ToxicBody> {
 
 /// The timeline of all sides as `PUT /timeline` takes it. `proxy` names the proxy of a side.
 pub fn timeline(events: &[Event], proxy: impl Fn(Side) -> String) -> Value {
-    let events: Vec<Value> = events
-        .iter()
-        .flat_map(|event| {
-            let sides = Side::BOTH.into_iter().filter(|side| event.side.is_none_or(|s| s == *side));
-            sides.map(|side| event_body(event, &proxy(side))).collect::<Vec<_>>()
-        })
-        .collect();
+    let events: Vec<Value> = by_side(events).map(|(event, side)| event_body(event, &proxy(side))).collect();
     json!({"events": events})
+}
+
+/// Each event with each side on which it happens.
+fn by_side(events: &[Event]) -> impl Iterator<Item = (&Event, Side)> {
+    let pairs = events.iter().flat_map(|event| Side::BOTH.map(|side| (event, side)));
+    pairs.filter(|(event, side)| event.side.is_none_or(|only| only == *side))
 }
 
 fn event_body(event: &Event, proxy: &str) -> Value {
@@ -101,6 +103,29 @@ fn event_body(event: &Event, proxy: &str) -> Value {
         body["toxic"] = json!(ToxicBody::of(toxic));
     }
     body
+}
+
+/// The records of events that have not happened, in the order of [`timeline`].
+pub fn planned(events: &[Event]) -> Vec<EventRecord> {
+    let record = |(event, side): (&Event, Side)| {
+        let what = match (event.outage, &event.toxic) {
+            (Some(outage), _) => format!("outage {}", json!(outage).as_str().unwrap_or_default()),
+            (None, toxic) => format!("toxic {}", toxic.as_ref().map_or("", |toxic| toxic.name.as_str())),
+        };
+        let planned = match event.at {
+            Some(at) => format!("at_ms {}", at.0.as_millis()),
+            None => format!("after_bytes {}", event.after_bytes.unwrap_or_default().0),
+        };
+        EventRecord { what: format!("{side}: {what}"), planned, started: None, ended: None }
+    };
+    by_side(events).map(record).collect()
+}
+
+impl TimelineState {
+    /// Whether events are still to come or under way.
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
 }
 
 impl ToxicBody {
@@ -160,6 +185,9 @@ mod tests {
         let body = timeline(&scenario.file.timeline, |side| format!("p-{}", side.as_str()));
         let events = body["events"].as_array().unwrap();
         assert_eq!(events.len(), 6);
+        let planned = planned(&scenario.file.timeline);
+        assert_eq!((planned.len(), planned[2].what.as_str()), (6, "source: outage down"));
+        assert_eq!((planned[2].planned.as_str(), planned[2].started), ("after_bytes 1000000000", None));
         assert_eq!(
             events[2],
             json!({"proxy": "p-source", "for_ms": 1000, "after_bytes": 1_000_000_000u64, "outage": "down"})

@@ -23,6 +23,16 @@ pub mod single;
 pub mod testbed;
 pub mod verdict;
 
+/// `println!` for programs whose reader may leave early (`loadgen plan … | head`): a closed pipe ends nothing and is
+/// no panic.
+#[macro_export]
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($argument)*);
+    }};
+}
+
 /// An error and its causes on one line.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());

@@ -1,17 +1,19 @@
 //! The program: reads what was typed, runs it, prints, and ends with the documented exit code.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use loadgen::cancel::CancelToken;
 use loadgen::cli::{Cli, Command, PlanArgs, RunArgs, ScenarioArgs, ScenariosArgs};
 use loadgen::plan::Plan;
-use loadgen::result::RunResult;
+use loadgen::result::{self, RunResult};
 use loadgen::run::{self, Request};
 use loadgen::scenario::{self, Scenario};
-use loadgen::{causes, report, single};
+use loadgen::verdict::Outcome;
+use loadgen::{causes, report, say, single};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -19,6 +21,8 @@ use tracing_subscriber::EnvFilter;
 const USAGE: u8 = 2;
 /// Something could not be started, reached or written.
 const ENVIRONMENT: u8 = 3;
+/// Signals closer than this are one.
+const ONE_WISH: Duration = Duration::from_millis(300);
 /// What shells report for a program that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
@@ -52,6 +56,10 @@ async fn watch_signals(interrupt: CancelToken) {
         }
         eprintln!("stopping; once more stops at once");
         interrupt.cancel();
+        // Shells and timeouts signal a process and its group: two signals within a moment are one wish.
+        tokio::time::sleep(ONE_WISH).await;
+        let _ = tokio::time::timeout(Duration::ZERO, int.recv()).await;
+        let _ = tokio::time::timeout(Duration::ZERO, term.recv()).await;
     }
 }
 
@@ -60,12 +68,12 @@ async fn run_scenario(args: &RunArgs, interrupt: &CancelToken) -> u8 {
         Ok(scenario) => scenario,
         Err(code) => return code,
     };
+    if let Err(error) = args.testbed().check(&scenario) {
+        eprintln!("{}", causes(&error));
+        return USAGE;
+    }
     let run_id = run::new_run_id();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("stormyard-results").join(&run_id));
-    if let Err(error) = std::fs::create_dir_all(&out) {
-        eprintln!("cannot make {}: {error}; choose another --out", out.display());
-        return ENVIRONMENT;
-    }
     let request = Request {
         scenario,
         seed: args.scenario.seed,
@@ -77,27 +85,41 @@ async fn run_scenario(args: &RunArgs, interrupt: &CancelToken) -> u8 {
         linger: args.linger.0,
         progress: args.progress,
     };
+    if let Err(error) = result::prepare(&out) {
+        let problem = format!("cannot use {}: {error}; choose another --out", out.display());
+        eprintln!("{problem}");
+        say!("{}", json(&run::not_run(&request, &run_id, problem)));
+        return ENVIRONMENT;
+    }
     let result = run::run(&request, &run_id, interrupt).await;
-    finish(&result, &out, args.json)
+    finish(result, &out, args.json)
 }
 
 /// Writes and prints the result. Where it cannot be written it goes to standard output, whole.
-fn finish(result: &RunResult, out: &std::path::Path, json: bool) -> u8 {
-    let text = || serde_json::to_string(result).expect("a result has text keys and finite numbers");
+fn finish(mut result: RunResult, out: &Path, as_json: bool) -> u8 {
     match result.write(out) {
-        Ok(_) if json => println!("{}", text()),
+        Ok(_) if as_json => say!("{}", json(&result)),
         Ok(path) => {
             let terminal = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             let colour = if terminal { report::Colour::Ansi } else { report::Colour::Plain };
-            print!("{}\n  {}\n", report::page(result, colour), path.display());
+            say!("{}\n  {}", report::page(&result, colour), path.display());
         }
         Err(error) => {
-            println!("{}", text());
-            eprintln!("cannot write the result to {}: {error}; it stands on standard output", out.display());
-            return ENVIRONMENT;
+            let problem = format!(
+                "cannot write the result to {}: {error}; it stands on standard output",
+                out.display()
+            );
+            eprintln!("{problem}");
+            (result.outcome, result.exit_code) = (Outcome::Error, ENVIRONMENT);
+            result.reasons.push(problem);
+            say!("{}", json(&result));
         }
     }
     result.exit_code
+}
+
+fn json(result: &RunResult) -> String {
+    serde_json::to_string(result).expect("a result has text keys and finite numbers")
 }
 
 fn show_plan(args: &PlanArgs) -> u8 {
@@ -107,20 +129,20 @@ fn show_plan(args: &PlanArgs) -> u8 {
     };
     let plan = Plan::draw(&scenario, args.scenario.seed);
     if args.json {
-        println!("{}", serde_json::to_string(&plan).expect("a plan is plain data"));
+        say!("{}", serde_json::to_string(&plan).expect("a plan is plain data"));
         return 0;
     }
-    println!("plan {} (seed {}, scale {})", plan.plan_hash, plan.seed, scenario.scale);
+    say!("plan {} (seed {}, scale {})", plan.plan_hash, plan.seed, scenario.scale);
     for operation in &plan.operations {
         let megabytes = operation.bytes() as f64 / 1e6;
-        println!(
+        say!(
             "{}:{}  {megabytes:.1} MB in {} layers",
             operation.repository,
             operation.tag,
             operation.layers.len()
         );
     }
-    println!("{} images, {:.2} GB", plan.operations.len(), plan.bytes() as f64 / 1e9);
+    say!("{} images, {:.2} GB", plan.operations.len(), plan.bytes() as f64 / 1e9);
     0
 }
 
@@ -129,13 +151,13 @@ fn show_scenarios(args: &ScenariosArgs) -> u8 {
         for (name, _) in scenario::BUILTIN {
             let description =
                 scenario::load(name).map_or_else(|error| causes(&error), |file| file.description);
-            println!("{name:<24} {description}");
+            say!("{name:<24} {description}");
         }
         return 0;
     };
     match scenario::builtin(name) {
         Some(text) => {
-            print!("{text}");
+            say!("{}", text.trim_end());
             0
         }
         None => {

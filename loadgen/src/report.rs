@@ -106,8 +106,13 @@ pub fn replica_line(replica: &crate::result::Replica) -> String {
             sampled.share * 100.0
         );
     }
-    if replica.mismatched + replica.missing > 0 {
-        let _ = write!(line, ", {} different, {} missing", replica.mismatched, replica.missing);
+    let counts = [
+        (replica.mismatched, "different"),
+        (replica.missing, "missing"),
+        (replica.unreadable, "could not be read"),
+    ];
+    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(line, ", {count} {what}");
     }
     line
 }
@@ -116,6 +121,10 @@ fn injected(result: &RunResult) -> Rows {
     let faults =
         result.faults_injected.iter().map(|(kind, n)| (kind.clone(), format!("{n} connections struck")));
     let events = result.events.iter().map(|event| {
+        // `source: outage partial` here is `source outage:partial` among the faults.
+        let kind = event.what.replace(": outage ", " outage:");
+        let idle = kind != event.what && !result.faults_injected.contains_key(&kind);
+        let struck = if idle && event.started.is_some() { "; struck no connection" } else { "" };
         let span = match (event.started, event.ended) {
             (Some(start), Some(end)) => {
                 format!("from {:.1} s to {:.1} s", start as f64 / 1e3, end as f64 / 1e3)
@@ -123,7 +132,7 @@ fn injected(result: &RunResult) -> Rows {
             (Some(start), None) => format!("from {:.1} s to the end", start as f64 / 1e3),
             _ => "did not happen".to_owned(),
         };
-        (event.what.clone(), span)
+        (event.what.clone(), span + struck)
     });
     events.chain(faults).collect()
 }

@@ -158,8 +158,17 @@ pub struct Replica {
     pub mismatched: u64,
     /// Not there.
     pub missing: u64,
+    /// Could not be read at one of the sides: nothing is known of them.
+    pub unreadable: u64,
     /// The first problems, in words.
     pub problems: Vec<String>,
+}
+
+impl Replica {
+    /// Whether every image is there and equal, as far as it was read.
+    pub const fn is_exact(&self) -> bool {
+        self.expected > 0 && self.mismatched + self.missing + self.unreadable == 0
+    }
 }
 
 /// Images of which a share was read back.
@@ -198,6 +207,24 @@ pub struct Environment {
     /// `embedded` or the addresses of the registries and the proxy.
     pub testbed: String,
 }
+
+/// Makes the directory of a result and removes what an earlier run has left there.
+///
+/// # Errors
+/// It cannot be made, or not be written to.
+pub fn prepare(directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    for name in FILES {
+        match std::fs::remove_file(directory.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a run writes.
+const FILES: [&str; 4] = ["result.json", "ledger.ndjson", "journal-source.ndjson", "journal-dest.ndjson"];
 
 impl RunResult {
     /// Writes `result.json` into `directory`, whole or not at all.

@@ -71,14 +71,13 @@ pub async fn run(request: &Request, run_id: &str, interrupt: &CancelToken) -> Ru
     match run.phases().await {
         Ok(result) => result,
         Err(Stop::Interrupted) => run.result(None, &Evidence::default(), None, &[]),
-        Err(Stop::Environment(error)) => {
-            let mut result = run.result(None, &Evidence::default(), None, &[]);
-            result.outcome = Outcome::Error;
-            result.exit_code = Outcome::Error.exit_code();
-            result.reasons.push(error);
-            result
-        }
+        Err(Stop::Environment(error)) => run.error(error),
     }
+}
+
+/// The result of a run that could not begin.
+pub fn not_run(request: &Request, run_id: &str, problem: String) -> RunResult {
+    Run::new(request, run_id, &CancelToken::new()).error(problem)
 }
 
 /// Why there is nothing to judge.
@@ -137,11 +136,19 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn error(&self, problem: String) -> RunResult {
+        let mut result = self.result(None, &Evidence::default(), None, &[]);
+        (result.outcome, result.exit_code) = (Outcome::Error, Outcome::Error.exit_code());
+        result.criteria.clear();
+        result.reasons = vec![problem];
+        result
+    }
+
     async fn phases(&self) -> Result<RunResult, Stop> {
         let metrics = self.serve_metrics().await?;
         let progress = self.show_progress();
-        let bed = self.start_testbed().await?;
-        let result = self.phases_on(&bed).await;
+        let mut bed = self.start_testbed().await?;
+        let result = self.phases_on(&mut bed).await;
         bed.remove_proxies().await;
         drop(progress);
         if result.is_ok() && !self.request.linger.is_zero() {
@@ -151,7 +158,7 @@ impl<'a> Run<'a> {
         result
     }
 
-    async fn phases_on(&self, bed: &Testbed) -> Result<RunResult, Stop> {
+    async fn phases_on(&self, bed: &mut Testbed) -> Result<RunResult, Stop> {
         self.prepare(bed).await?;
         self.board.enter(Phase::Copying);
         let cpu_before = process::cpu_time();
@@ -214,9 +221,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn prepare(&self, bed: &Testbed) -> Result<(), Stop> {
+    async fn prepare(&self, bed: &mut Testbed) -> Result<(), Stop> {
         self.board.enter(Phase::Preparing);
-        self.unless_interrupted(bed.load_corpus(&self.plan, self.run_id)).await??;
+        self.unless_interrupted(bed.load_corpus(&self.plan)).await??;
         let ready = async {
             while !bed.is_ready().await {
                 tokio::time::sleep(READY_POLL).await;
@@ -262,7 +269,7 @@ impl<'a> Run<'a> {
     }
 
     async fn gather_into(&self, bed: &Testbed, evidence: &mut Evidence) {
-        match bed.events().await {
+        match bed.events(&self.request.scenario.file.timeline).await {
             Ok(events) => evidence.events = events,
             Err(error) => evidence.lacks("events", crate::causes(&error)),
         }
@@ -290,12 +297,14 @@ impl<'a> Run<'a> {
 
     async fn journal(&self, bed: &Testbed, side: Side) -> Result<Traffic, String> {
         let admin = bed.party(side).admin.as_ref().ok_or("the registry has no journal that could be read")?;
-        let text = admin.call(Method::GET, "/journal", Bytes::new()).await.map_err(|e| crate::causes(&e))?;
+        let after = bed.journal_start(side);
+        let path = format!("/journal?since={after}");
+        let text = admin.call(Method::GET, &path, Bytes::new()).await.map_err(|e| crate::causes(&e))?;
         self.keep(&format!("journal-{}.ndjson", side.as_str()), &text);
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let records: Result<Vec<Record>, _> = lines.map(serde_json::from_slice).collect();
         let records = records.map_err(|error| format!("unexpected journal line: {error}"))?;
-        Traffic::of(&records).map_err(|gap| {
+        Traffic::of(&records, after).map_err(|gap| {
             format!("{} lines after line {} were lost to the journal's bound", gap.missing, gap.after)
         })
     }

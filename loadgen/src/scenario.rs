@@ -8,6 +8,7 @@ mod file;
 mod parameter;
 mod scale;
 mod short_form;
+mod toxic;
 
 use std::path::{Path, PathBuf};
 
@@ -160,6 +161,7 @@ fn check(file: &ScenarioFile) -> Result<(), ScenarioError> {
     let checks = [
         (file.schema_version == 1, "schema_version", "this program reads version 1"),
         (!file.name.is_empty(), "name", "must not be empty"),
+        (!file.duration.0.is_zero(), "duration", "must be longer than 0"),
         (file.workers >= 1, "workers", "at least one image is copied at a time"),
         (corpus.images >= 1, "corpus.images", "at least one image"),
         (corpus.tags_per_repository >= 1, "corpus.tags_per_repository", "at least one tag"),
@@ -192,6 +194,10 @@ fn check(file: &ScenarioFile) -> Result<(), ScenarioError> {
         if !holds {
             return Err(invalid(file, key, problem));
         }
+    }
+    let timed = file.timeline.iter().filter_map(|event| event.toxic.as_ref());
+    for toxic in file.network.toxics.iter().chain(timed) {
+        toxic::check(toxic).map_err(|problem| invalid(file, &format!("toxic {}", toxic.name), &problem))?;
     }
     file.timeline.iter().enumerate().try_for_each(|(index, event)| {
         let one = |a: bool, b: bool| a != b;

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use loadgen_stats::Latency;
+use loadgen_stats::{Latency, LatencySummary};
 use prometheus::proto::{self, MetricFamily};
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use serde_json::json;
@@ -115,10 +115,15 @@ async fn scenarios(State(subject): State<Arc<Subject>>) -> Json<serde_json::Valu
             "active_events": view.weather.active,
             "connections_opened": totals.source.connections + totals.dest.connections,
             "requests": totals.source.requests + totals.dest.requests,
-            "service_latency_ms": telemetry.service_latency().summary(),
-            "image_latency_ms": subject.board.image_latency().summary(),
+            "service_latency_ms": filled(&telemetry.service_latency()),
+            "image_latency_ms": filled(&subject.board.image_latency()),
         }]
     }))
+}
+
+/// Percentiles, where there is anything to take them of.
+fn filled(latency: &Latency) -> Option<LatencySummary> {
+    (latency.count() > 0).then(|| latency.summary())
 }
 
 /// The text format, made anew at each scrape from the counters that the run keeps anyway.
@@ -159,7 +164,7 @@ fn exposition(subject: &Subject) -> prometheus::Result<String> {
         registry.register(Box::new(counter))?;
     }
     let gauges = [
-        ("loadgen_inflight", "Images being copied", view.counts.running),
+        ("loadgen_inflight_images", "Images being copied", view.counts.running),
         ("loadgen_process_resident_memory_bytes", "Resident memory", process::resident_bytes().unwrap_or(0)),
     ];
     for (name, help, value) in gauges {

@@ -4,19 +4,22 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+use hyper::Method;
 use serde_json::json;
 
 use crate::cancel::CancelToken;
-use crate::causes;
 use crate::cli::{CopyArgs, VerifyArgs};
+use crate::control::{Control, ControlError};
 use crate::evidence::replica::verify_command;
 use crate::replicator::{
     CopiedTag, CopyCommand, CopyError, ImageReference, ReplicatorConfig, Telemetry, Verify, copy_command,
 };
+use crate::{causes, say};
 
 /// Copies; returns the exit code.
 pub async fn copy(args: &CopyArgs, cancel: &CancelToken) -> u8 {
-    let (source, dest) = match references(&args.source, &args.dest) {
+    let (source, dest) = match references(&args.source, &args.dest).await {
         Ok(references) => references,
         Err(code) => return code,
     };
@@ -31,11 +34,11 @@ pub async fn copy(args: &CopyArgs, cancel: &CancelToken) -> u8 {
             if args.json {
                 let tags: Vec<_> = summary.tags.iter().map(tag_record).collect();
                 let payload = telemetry.payload_bytes();
-                println!("{}", json!({"seconds": seconds, "payload_bytes": payload, "tags": tags}));
+                say!("{}", json!({"seconds": seconds, "payload_bytes": payload, "tags": tags}));
             } else {
-                summary.tags.iter().for_each(|tag| println!("{}", tag_line(tag)));
+                summary.tags.iter().for_each(|tag| say!("{}", tag_line(tag)));
                 let megabytes = telemetry.payload_bytes() as f64 / 1e6;
-                println!("{megabytes:.1} MB in {seconds:.2} s, {:.1} MB/s", megabytes / seconds);
+                say!("{megabytes:.1} MB in {seconds:.2} s, {:.1} MB/s", megabytes / seconds);
             }
             let cancelled =
                 summary.tags.iter().any(|tag| tag.outcome.as_ref().is_err_and(CopyError::is_cancelled));
@@ -47,32 +50,54 @@ pub async fn copy(args: &CopyArgs, cancel: &CancelToken) -> u8 {
 
 /// Compares; returns the exit code.
 pub async fn verify(args: &VerifyArgs, cancel: &CancelToken) -> u8 {
-    let (source, dest) = match references(&args.source, &args.dest) {
+    let (source, dest) = match references(&args.source, &args.dest).await {
         Ok(references) => references,
         Err(code) => return code,
     };
     match verify_command(&source, &dest, args.verify_full, 1, cancel).await {
         Ok(replica) => {
             if args.json {
-                println!("{}", serde_json::to_string(&replica).expect("findings are plain data"));
+                say!("{}", serde_json::to_string(&replica).expect("findings are plain data"));
             } else {
-                println!("{}", crate::report::replica_line(&replica));
-                replica.problems.iter().for_each(|problem| println!("  {problem}"));
+                say!("{}", crate::report::replica_line(&replica));
+                replica.problems.iter().for_each(|problem| say!("  {problem}"));
             }
-            exit_code(replica.expected > 0 && replica.mismatched + replica.missing == 0, false)
+            if replica.unreadable > 0 && replica.mismatched + replica.missing == 0 {
+                return ENVIRONMENT;
+            }
+            exit_code(replica.is_exact(), false)
         }
         Err(error) => report(&error),
     }
 }
 
-fn references(source: &str, dest: &str) -> Result<(ImageReference, ImageReference), u8> {
-    let parse = |text: &str| {
-        text.parse::<ImageReference>().map_err(|error| {
-            eprintln!("{text}: {}", causes(&error));
-            USAGE
-        })
-    };
-    Ok((parse(source)?, parse(dest)?))
+/// Both images, at registries that answer: what does not even listen is no matter of retries.
+async fn references(source: &str, dest: &str) -> Result<(ImageReference, ImageReference), u8> {
+    let (source, dest) = (reference(source)?, reference(dest)?);
+    for image in [&source, &dest] {
+        let registry = Control::try_new(&format!("http://{}", image.endpoint.authority()));
+        let answer = match registry {
+            Ok(registry) => registry.call(Method::GET, "/v2/", Bytes::new()).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            // A registry that refuses is there.
+            Ok(_) | Err(ControlError::Refused { .. }) => {}
+            Err(error) => {
+                eprintln!("{}", causes(&error));
+                return Err(ENVIRONMENT);
+            }
+        }
+    }
+    Ok((source, dest))
+}
+
+/// Reads `host:port/repository:tag`, and `docker://` before it as skopeo writes it.
+fn reference(text: &str) -> Result<ImageReference, u8> {
+    text.trim_start_matches("docker://").parse().map_err(|error| {
+        eprintln!("{text}: {}", causes(&error));
+        USAGE
+    })
 }
 
 fn tag_record(tag: &CopiedTag) -> serde_json::Value {
@@ -114,5 +139,7 @@ const fn exit_code(complete: bool, cancelled: bool) -> u8 {
 const FAILED: u8 = 1;
 /// Usage or configuration.
 const USAGE: u8 = 2;
+/// Something could not be reached.
+const ENVIRONMENT: u8 = 3;
 /// Stopped by a person.
 const INTERRUPTED: u8 = 130;

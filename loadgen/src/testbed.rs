@@ -13,7 +13,7 @@ use crate::control::{Control, ControlError};
 use crate::faults::{self, TimelineState};
 use crate::plan::Plan;
 use crate::result::EventRecord;
-use crate::scenario::{Scenario, Side};
+use crate::scenario::{Event, Scenario, Side};
 
 /// Which servers a run uses. What is not named is started in this process.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,8 @@ pub struct TestbedOptions {
 /// Running registries and proxy.
 pub struct Testbed {
     parties: [Party; 2],
+    /// Last journal line of each registry before the run.
+    journal_starts: [u64; 2],
     proxy: Option<Proxy>,
     /// Servers of this process; they stop when the test bed is dropped.
     _registries: Vec<mockreg::Registry>,
@@ -82,10 +84,16 @@ struct AllCounters {
     proxies: std::collections::BTreeMap<String, ProxyCounters>,
 }
 
-/// What `/counters` of a mockreg says of its connections.
+/// What `/counters` of a mockreg says, as far as it is needed here.
 #[derive(Deserialize)]
-struct Open {
+struct RegistryCounters {
     open_connections: u64,
+    journal: JournalCounters,
+}
+
+#[derive(Deserialize)]
+struct JournalCounters {
+    last_seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +133,30 @@ pub enum TestbedError {
     },
 }
 
+impl TestbedOptions {
+    /// Whether the options fit each other and the scenario.
+    ///
+    /// # Errors
+    /// They contradict each other, or an address is none.
+    pub fn check(&self, scenario: &Scenario) -> Result<(), TestbedError> {
+        let addresses = [&self.source, &self.dest, &self.source_admin, &self.dest_admin, &self.proxy_api];
+        for url in addresses.into_iter().flatten() {
+            Control::try_new(url)?;
+        }
+        let file = &scenario.file;
+        let calm = Side::BOTH.iter().all(|side| faults::toxics(&file.network, *side).is_empty());
+        match self.no_proxy {
+            true if self.proxy_api.is_some() => {
+                Err(TestbedError::Options("--no-proxy and --proxy-api exclude each other"))
+            }
+            true if !calm || !file.timeline.is_empty() => Err(TestbedError::Options(
+                "this scenario's network and timeline need a proxy; drop --no-proxy",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Testbed {
     /// Starts or finds everything, makes the proxies of the run and their toxics.
     ///
@@ -136,17 +168,6 @@ impl Testbed {
         plan: &Plan,
         run_id: &str,
     ) -> Result<Self, TestbedError> {
-        if options.no_proxy && options.proxy_api.is_some() {
-            return Err(TestbedError::Options("--no-proxy and --proxy-api exclude each other"));
-        }
-        if options.no_proxy
-            && !(faults::toxics(&scenario.file.network, Side::Source).is_empty()
-                && scenario.file.timeline.is_empty())
-        {
-            return Err(TestbedError::Options(
-                "this scenario's network and timeline need a proxy; drop --no-proxy",
-            ));
-        }
         let mut registries = Vec::new();
         let source = party(
             Side::Source,
@@ -184,6 +205,7 @@ impl Testbed {
         };
         let mut bed = Self {
             parties: [source, dest],
+            journal_starts: [0; 2],
             proxy,
             _registries: registries,
             _proxy: embedded_proxy,
@@ -202,15 +224,16 @@ impl Testbed {
         &self.parties[side as usize]
     }
 
-    /// Gives the source the images of the plan, and starts both journals afresh.
+    /// Gives the source the images of the plan. What else the registries hold stays, the source's catalogue
+    /// excepted.
     ///
     /// # Errors
     /// An admin port refused, or an image is missing at a source that has none.
-    pub async fn load_corpus(&self, plan: &Plan, run_id: &str) -> Result<(), TestbedError> {
+    pub async fn load_corpus(&mut self, plan: &Plan) -> Result<(), TestbedError> {
         for side in Side::BOTH {
             if let Some(admin) = &self.party(side).admin {
-                let body = serde_json::to_vec(&json!({"run_id": run_id})).expect("a map of text");
-                admin.call(Method::POST, "/reset", body).await?;
+                let counters: RegistryCounters = admin.read("/counters").await?;
+                self.journal_starts[side as usize] = counters.journal.last_seq;
             }
         }
         let source = self.party(Side::Source);
@@ -222,6 +245,11 @@ impl Testbed {
             None => self.require_corpus(plan, source).await?,
         }
         Ok(())
+    }
+
+    /// Last line of a side's journal before the run.
+    pub const fn journal_start(&self, side: Side) -> u64 {
+        self.journal_starts[side as usize]
     }
 
     /// Whether the source has every digest of its catalogue at hand; where it cannot tell, yes.
@@ -243,18 +271,21 @@ impl Testbed {
         }
     }
 
-    /// What became of the scheduled events.
+    /// What became of the scenario's scheduled events. One that the proxy does not know any more did not happen.
     ///
     /// # Errors
     /// The proxy did not answer.
-    pub async fn events(&self) -> Result<Vec<EventRecord>, ControlError> {
+    pub async fn events(&self, planned: &[Event]) -> Result<Vec<EventRecord>, ControlError> {
         let Some(proxy) = self.proxy_with_timeline() else { return Ok(Vec::new()) };
         let state: TimelineState = proxy.api.read("/timeline").await?;
         let record = |event: &faults::TimelineEvent| {
             let side = Side::BOTH.into_iter().find(|side| proxy.name(*side) == event.proxy)?;
             Some(event.record(side))
         };
-        Ok(state.events.iter().filter_map(record).collect())
+        let mut records: Vec<EventRecord> = state.events.iter().filter_map(record).collect();
+        let lost = faults::planned(planned).into_iter().skip(records.len());
+        records.extend(lost);
+        Ok(records)
     }
 
     /// Counters of a side's proxy; `None` without a proxy.
@@ -283,7 +314,11 @@ impl Testbed {
     pub async fn settle(&self) {
         let settled = async {
             for admin in self.parties.iter().filter_map(|party| party.admin.as_ref()) {
-                while admin.read::<Open>("/counters").await.is_ok_and(|open| open.open_connections > 0) {
+                while admin
+                    .read::<RegistryCounters>("/counters")
+                    .await
+                    .is_ok_and(|counters| counters.open_connections > 0)
+                {
                     tokio::time::sleep(SETTLE_POLL).await;
                 }
             }
@@ -336,6 +371,15 @@ impl Testbed {
         }
         if !proxy.has_timeline {
             return Ok(());
+        }
+        let running: TimelineState = proxy.api.read("/timeline").await?;
+        if running.is_running() {
+            return Err(ControlError::Refused {
+                method: Method::PUT,
+                url: format!("http://{}/timeline", proxy.api.authority()),
+                status: http::StatusCode::CONFLICT,
+                message: "the proxy runs another timeline; wait for that run, or DELETE /timeline".to_owned(),
+            });
         }
         let timeline = faults::timeline(&scenario.file.timeline, |side| proxy.name(side));
         proxy.api.call(Method::PUT, "/timeline", timeline.to_string()).await.map(|_| ())

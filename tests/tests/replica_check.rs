@@ -205,7 +205,8 @@ async fn a_destination_that_is_gone_is_nowhere_equal() {
     let source = Stub::start(registry(), vec![]).await;
     let gone = Stub::start(registry(), vec![on("GET", "/v2/", Action::LoseReply).times(9999)]).await;
     let replica = run(&source, &gone, false).await;
-    assert_eq!(counts(&replica), (0, 0, 4, 0));
+    assert_eq!((counts(&replica), replica.unreadable), ((0, 0, 0, 0), 4));
+    assert!(!replica.is_exact());
     assert!(replica.problems[0].contains("given up"), "{:?}", replica.problems);
 }
 

@@ -245,17 +245,76 @@ fn what_cannot_be_reached_or_started_is_exit_3_with_a_result() {
 }
 
 #[test]
+fn an_event_that_does_not_happen_makes_the_run_invalid() {
+    let _alone = alone();
+    let out = tempfile::tempdir().unwrap();
+    let timeline =
+        r#"--param=timeline=[{"after_bytes": "1TB", "for": "1s", "outage": "down", "side": "dest"}]"#;
+    let output = loadgen(&["run", "smoke", timeline], out.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    let result = result(out.path());
+    assert_eq!(result["outcome"], "invalid");
+    assert!(result["reasons"].to_string().contains("dest: outage down"), "{}", result["reasons"]);
+}
+
+#[test]
+fn a_run_leaves_what_others_pushed_alone() {
+    let _alone = alone();
+    let running = Running::start();
+    let mine = format!("{}/mine/app:v1", running.dest.registry());
+    let source = format!("{}/synth/1mb:v1", running.source.registry());
+    let loadgen_binary = binary::path("loadgen");
+    let copied = Command::new(&loadgen_binary).args(["copy", &source, &mine]).output().unwrap();
+    assert!(copied.status.success(), "{}", stderr(&copied));
+    let out = tempfile::tempdir().unwrap();
+    let servers = running.arguments();
+    let output = loadgen(&with(&["run", "smoke"], &servers), out.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(result(out.path())["retries"]["from_journals"].is_u64(), "an older journal is no gap");
+    let verified = Command::new(&loadgen_binary).args(["verify", &source, &mine]).output().unwrap();
+    assert!(verified.status.success(), "{}", stderr(&verified));
+}
+
+#[test]
+fn copy_and_verify_tell_unreachable_from_different() {
+    let _alone = alone();
+    let registry = Server::mockreg(&[]);
+    let image = |repository: &str| format!("{}/{repository}:v1", registry.registry());
+    let code = |arguments: &[&str]| {
+        Command::new(binary::path("loadgen")).args(arguments).output().unwrap().status.code()
+    };
+    assert_eq!(code(&["copy", &image("synth/1mb"), &image("copy/a")]), Some(0));
+    assert_eq!(code(&["verify", &format!("docker://{}", image("synth/1mb")), &image("copy/a")]), Some(0));
+    assert_eq!(code(&["verify", &image("synth/2mb"), &image("copy/a")]), Some(1), "another image");
+    assert_eq!(code(&["verify", &image("synth/1mb"), &image("copy/b")]), Some(1), "no such copy");
+    assert_eq!(code(&["verify", "127.0.0.1:1/a:v1", &image("copy/a")]), Some(3), "no such registry");
+    assert_eq!(code(&["copy", "127.0.0.1:1/a:v1", &image("copy/a")]), Some(3), "no such registry");
+    assert_eq!(code(&["copy", "not an image", &image("copy/a")]), Some(2));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_panic() {
+    let program = binary::path("loadgen");
+    let command = format!("{} plan network_resilience | head -n 1", program.display());
+    let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
 fn usage_errors_are_exit_2_and_name_the_place() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("mine.yaml");
     std::fs::write(&file, "schema_version: 1\nname: mine\nduration: 1m\nworkres: 3\n").unwrap();
     let file = file.to_str().unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["run", file], "mine.yaml:4:1: unknown key `workres`; did you mean `workers`?"),
         (&["run", "smok"], "did you mean `smoke`?"),
         (&["run", "smoke", "--scale", "huge"], "no scale `huge`"),
         (&["run", "network_resilience", "--scale", "full", "--scale-count", "0.1"], "--scale-time"),
         (&["run", "smoke", "--param", "workers=none"], "--param workers=none"),
+        (&["run", "network_resilience", "--no-proxy"], "--no-proxy"),
+        (&["run", "smoke", "--source", "nowhere"], "http://"),
         (&["frobnicate"], "unrecognized subcommand"),
     ];
     for (arguments, part) in cases {
@@ -283,4 +342,6 @@ fn an_out_that_is_no_directory_is_exit_3_before_anything_runs() {
     let output = loadgen(&["run", "smoke"], &file.path().join("below")).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("--out"), "{}", stderr(&output));
+    let result: Value = serde_json::from_slice(&output.stdout).expect("the result is on standard output");
+    assert_eq!(result["outcome"], "error");
 }

@@ -13,6 +13,8 @@ pub(super) enum Finding {
     Mismatched(Vec<String>),
     /// Not there.
     Missing(String),
+    /// One of the sides could not be read.
+    Unreadable(String),
 }
 
 /// Adds the findings of `expected` images up.
@@ -34,6 +36,10 @@ pub(super) fn summary(expected: u64, findings: impl IntoIterator<Item = Finding>
             }
             Finding::Missing(problem) => {
                 replica.missing += 1;
+                problems.push(problem);
+            }
+            Finding::Unreadable(problem) => {
+                replica.unreadable += 1;
                 problems.push(problem);
             }
         }
@@ -59,10 +65,14 @@ mod tests {
             Finding::Sampled { read: 10, size: 100 },
             Finding::Sampled { read: 30, size: 100 },
             Finding::Missing("a:1: not at the destination".into()),
+            Finding::Unreadable("a:3: connection refused".into()),
             Finding::Mismatched((0..30).map(|n| format!("a:2: {n}")).collect()),
         ];
-        let replica = summary(5, findings);
-        assert_eq!((replica.expected, replica.exact, replica.mismatched, replica.missing), (5, 1, 1, 1));
+        let replica = summary(6, findings);
+        assert_eq!(
+            (replica.expected, replica.exact, replica.mismatched, replica.missing, replica.unreadable),
+            (6, 1, 1, 1, 1)
+        );
         assert_eq!((replica.exact_sampled.count, replica.exact_sampled.share), (2, 0.2));
         assert_eq!(replica.problems.len(), PROBLEMS);
     }

@@ -1,6 +1,6 @@
 //! What a registry's journal tells about a replicator: retries, resumes, wasted bytes. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mockreg_proto::journal::{Kind, Record};
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ pub struct Traffic {
     pub requests: u64,
     /// Connections that carried at least one request.
     pub connections: u64,
-    /// Requests that were a second or later try of the same thing: a manifest or blob asked for again, an upload
-    /// session's state asked for, a session begun in vain.
+    /// Requests that were a second or later try of the same thing: a manifest or blob asked for again after a
+    /// request for it had broken or been refused, an upload session's state asked for, a session begun in vain.
     pub retries: u64,
     /// Transfers taken up where they broke: downloads that started past the first byte, upload sessions that were
     /// asked where they stand and knew.
@@ -40,12 +40,12 @@ pub struct Gap {
 }
 
 impl Traffic {
-    /// Computes the figures of `records`, which stand in the order of `seq` and start with the first line.
+    /// Computes the figures of `records`, which stand in the order of `seq` and begin after line `after`.
     ///
     /// # Errors
     /// Lines are missing: what would be computed is not what happened.
-    pub fn of(records: &[Record]) -> Result<Self, Gap> {
-        let mut last = 0;
+    pub fn of(records: &[Record], after: u64) -> Result<Self, Gap> {
+        let mut last = after;
         for record in records {
             if record.seq != last + 1 {
                 return Err(Gap { after: last, missing: record.seq.saturating_sub(last + 1) });
@@ -54,13 +54,19 @@ impl Traffic {
         }
         let mut traffic = Self { requests: records.len() as u64, ..Self::default() };
         let mut sessions_begun = 0u64;
-        let mut connections = std::collections::BTreeSet::new();
+        let mut connections = BTreeSet::new();
+        let mut fetches: BTreeMap<_, Tries> = BTreeMap::new();
         for record in records {
             connections.insert(record.conn);
             traffic.count(record);
             sessions_begun += u64::from(record.begins_session());
+            if record.is_fetch() {
+                let identity = (&record.method, record.kind, &record.repository, &record.reference);
+                fetches.entry(identity).or_default().add(record);
+            }
         }
         traffic.connections = connections.len() as u64;
+        traffic.retries += fetches.values().map(Tries::retries).sum::<u64>();
         traffic.retries += sessions_begun.saturating_sub(traffic.committed_blobs);
         Ok(traffic)
     }
@@ -69,7 +75,7 @@ impl Traffic {
         self.bytes_in += record.bytes_in;
         self.bytes_out += record.bytes_out;
         self.broken += u64::from(record.end != "complete");
-        self.retries += u64::from(record.is_repeated());
+        self.retries += u64::from(record.asks_a_session());
         self.resumed += u64::from(record.is_resumed());
         self.committed_blobs += u64::from(record.commits_blob());
         let class = match record.status {
@@ -80,23 +86,43 @@ impl Traffic {
     }
 }
 
+/// Requests for one thing. Asking again is a retry only where asking had failed: a plan that repeats asks for
+/// everything again and retries nothing.
+#[derive(Default)]
+struct Tries {
+    all: u64,
+    failed: u64,
+}
+
+impl Tries {
+    fn add(&mut self, record: &Record) {
+        self.all += 1;
+        self.failed += u64::from(record.end != "complete" || record.status >= 400);
+    }
+
+    fn retries(&self) -> u64 {
+        self.failed.min(self.all - 1)
+    }
+}
+
 /// What one line means.
 trait Meaning {
-    fn is_repeated(&self) -> bool;
+    fn is_fetch(&self) -> bool;
+    fn asks_a_session(&self) -> bool;
     fn is_resumed(&self) -> bool;
     fn begins_session(&self) -> bool;
     fn commits_blob(&self) -> bool;
 }
 
 impl Meaning for Record {
-    /// A HEAD is a question that may well be asked again; asking an upload session where it stands is what a
-    /// client does after a break.
-    fn is_repeated(&self) -> bool {
-        match (self.kind, self.method.as_str()) {
-            (Kind::Blob, "GET") | (Kind::Manifest, "GET" | "PUT") => self.attempt > 1,
-            (Kind::Upload, "GET") => true,
-            _ => false,
-        }
+    /// A HEAD is a question that may well be asked again.
+    fn is_fetch(&self) -> bool {
+        matches!((self.kind, self.method.as_str()), (Kind::Blob, "GET") | (Kind::Manifest, "GET" | "PUT"))
+    }
+
+    /// What a client does after a break.
+    fn asks_a_session(&self) -> bool {
+        self.kind == Kind::Upload && self.method == "GET"
     }
 
     fn is_resumed(&self) -> bool {
@@ -152,7 +178,7 @@ mod tests {
         broken.end = "client_closed".into();
         let mut resumed = record(2, "GET", Kind::Blob, 206, 2);
         resumed.range = Some([5, 9]);
-        let traffic = Traffic::of(&[
+        let records = [
             broken,
             resumed,
             record(3, "POST", Kind::Upload, 202, 1),
@@ -160,8 +186,8 @@ mod tests {
             record(5, "POST", Kind::Upload, 202, 1),
             record(6, "PUT", Kind::Upload, 201, 1),
             record(7, "HEAD", Kind::Blob, 404, 2),
-        ])
-        .unwrap();
+        ];
+        let traffic = Traffic::of(&records, 0).unwrap();
         assert_eq!((traffic.retries, traffic.resumed, traffic.broken, traffic.committed_blobs), (3, 2, 1, 1));
         assert_eq!(
             (traffic.requests, traffic.connections, traffic.bytes_in, traffic.bytes_out),
@@ -173,12 +199,24 @@ mod tests {
     #[test]
     fn lost_lines_are_a_gap_and_not_a_figure() {
         let records = [record(1, "GET", Kind::Blob, 200, 1), record(4, "GET", Kind::Blob, 200, 1)];
-        assert_eq!(Traffic::of(&records), Err(Gap { after: 1, missing: 2 }));
-        assert_eq!(Traffic::of(&records[1..]), Err(Gap { after: 0, missing: 3 }));
+        assert_eq!(Traffic::of(&records, 0), Err(Gap { after: 1, missing: 2 }));
+        assert_eq!(Traffic::of(&records[1..], 0), Err(Gap { after: 0, missing: 3 }));
+    }
+
+    #[test]
+    fn a_journal_may_begin_after_earlier_runs() {
+        let records = [record(8, "GET", Kind::Blob, 200, 1)];
+        assert_eq!(Traffic::of(&records, 7).unwrap().requests, 1);
+    }
+
+    #[test]
+    fn asking_again_for_what_was_served_is_no_retry() {
+        let records = [record(1, "GET", Kind::Blob, 200, 1), record(2, "GET", Kind::Blob, 200, 2)];
+        assert_eq!(Traffic::of(&records, 0).unwrap().retries, 0);
     }
 
     #[test]
     fn an_empty_journal_is_all_zero() {
-        assert_eq!(Traffic::of(&[]), Ok(Traffic::default()));
+        assert_eq!(Traffic::of(&[], 0), Ok(Traffic::default()));
     }
 }

@@ -59,8 +59,8 @@ impl ReplicaCheck {
     /// Checks `images`, each under its source and its destination name.
     ///
     /// # Errors
-    /// It was told to stop. What cannot be read at either side counts as mismatched: it has not been shown to be
-    /// equal.
+    /// It was told to stop. An image whose manifest cannot be read is unreadable; one of whose blobs cannot be is
+    /// mismatched, for it has not been shown to be equal.
     pub async fn run(&self, images: &[ImageJob], cancel: &CancelToken) -> Result<Replica, CopyError> {
         tokio::select! {
             biased;
@@ -153,14 +153,14 @@ impl Checker {
         let name = format!("{}:{}", image.dest_repository, image.dest_tag);
         let wanted = match self.manifest(Side::Source, image, &image.source_tag, None).await {
             Ok(manifest) => manifest,
-            Err(error) => return Finding::Mismatched(vec![format!("{name}: {}", told(&error))]),
+            Err(error) => return Finding::Unreadable(format!("{name}: {}", told(&error))),
         };
         let found = match self.manifest(Side::Dest, image, &image.dest_tag, None).await {
             Ok(manifest) => manifest,
             Err(error) if is_absent(&error) => {
                 return Finding::Missing(format!("{name}: not at the destination"));
             }
-            Err(error) => return Finding::Mismatched(vec![format!("{name}: {}", told(&error))]),
+            Err(error) => return Finding::Unreadable(format!("{name}: {}", told(&error))),
         };
         if wanted.digest != found.digest {
             let problem = format!("{name}: manifest is {}, not {}", found.digest, wanted.digest);

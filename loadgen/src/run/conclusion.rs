@@ -60,7 +60,7 @@ impl Run<'_> {
             events: evidence.events.clone(),
             criteria,
             journals: evidence.journals.clone(),
-            not_estimable: evidence.missing.clone(),
+            not_estimable: not_estimable(evidence),
             environment: environment(evidence),
         }
     }
@@ -104,19 +104,22 @@ impl Run<'_> {
             self.request.scenario.file.criteria.keys().any(|metric| metric.depends_on_speed());
         let seen_by_dest = evidence.journals.get(Side::Dest.as_str()).map(|traffic| traffic.bytes_in);
         let service = measured.latency_ms.service;
+        let interrupted = self.interrupt.is_cancelled();
+        let finished = measured.operations.ok + measured.operations.failed;
+        // What a person cut off has not failed.
+        let not_run = if interrupted { 0 } else { measured.operations.not_run };
         Observed {
             throughput_mb_s: measured.throughput_mb_s,
             memory_mb: measured.memory_mb.process_peak,
-            operations: measured.operations.total,
-            failed: measured.operations.failed + measured.operations.not_run,
+            operations: finished + not_run,
+            failed: measured.operations.failed + not_run,
             p99_ms: (service.p99, service.count),
             connections: (measured.connections.opened, measured.connections.requests),
-            replica_exact: replica
-                .map(|replica| replica.expected > 0 && replica.mismatched + replica.missing == 0),
+            replica_exact: replica.map(result::Replica::is_exact),
             missed_events: evidence.events.iter().filter(|event| event.started.is_none()).count() as u64,
             generator_limited: speed_matters && evidence.cpu_share > SATURATED,
             payload_contradicted: seen_by_dest.is_some_and(|seen| seen < measured.bytes.payload),
-            interrupted: self.interrupt.is_cancelled(),
+            interrupted,
         }
     }
 
@@ -185,6 +188,13 @@ fn reasons(remarks: &[String], observed: &Observed, evidence: &Evidence) -> Vec<
         reasons.push("the replica was not checked".to_owned());
     }
     reasons
+}
+
+fn not_estimable(evidence: &Evidence) -> BTreeMap<String, String> {
+    let closed_loop = "in a closed loop a request has no intended start of its own".to_owned();
+    let mut missing = evidence.missing.clone();
+    missing.insert("latency_ms.response".to_owned(), closed_loop);
+    missing
 }
 
 fn environment(evidence: &Evidence) -> Environment {

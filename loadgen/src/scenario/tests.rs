@@ -92,6 +92,14 @@ fn senseless_values_name_their_key() {
         ("replicator.retries.base", "1h", "`replicator.retries`"),
         ("network.bandwidth", "5", "`network.bandwidth`"),
         ("schema_version", "2", "`schema_version`"),
+        ("duration", "0s", "`duration`"),
+        ("network.toxics", r#"[{"name":"a","type":"latencyy"}]"#, "did you mean `latency`?"),
+        (
+            "network.toxics",
+            r#"[{"name":"a","type":"latency","attributes":{"latencyy":5}}]"#,
+            "did you mean `latency`?",
+        ),
+        ("network.toxics", r#"[{"name":"a","type":"cut","stream":"upsteam"}]"#, "did you mean `upstream`?"),
         ("criteria.failure_rate", "\"< 1\"", "no bound"),
     ] {
         let error = resolved("smoke", &with(&[(key, value)])).unwrap_err().to_string();

@@ -1,13 +1,15 @@
-//! The admin port: is it up, what has it seen, what shall it serve. Not for the clients under test.
+//! The admin port: is it up, what has it seen, what shall it serve. Not for the clients under test. Whatever goes
+//! wrong is answered with `{"error": …}`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body as AxumBody;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
@@ -22,6 +24,10 @@ use crate::metrics::{Levels, Totals};
 
 /// Largest body of `PUT /catalog`: some 100,000 images, listed one by one.
 const MAX_CATALOGUE: usize = 16 << 20;
+/// The type of JSON answers.
+const JSON: &str = "application/json";
+/// Longest reason that is taken over from an answer in plain text; those of axum are a sentence.
+const MAX_REASON: usize = 4 << 10;
 
 /// Serves the admin port until told to stop.
 pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
@@ -44,7 +50,32 @@ fn routes(core: Arc<Core>) -> Router {
         .route("/catalog", put(put_catalogue))
         .route("/reset", post(reset))
         .layer(DefaultBodyLimit::max(MAX_CATALOGUE))
+        .layer(from_fn(errors_as_json))
         .with_state(core)
+}
+
+/// Gives every error a JSON body: those of unknown routes, methods and parameters come without one, or as text.
+async fn errors_as_json(request: Request, next: Next) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let answer = next.run(request).await;
+    let status = answer.status();
+    let is_json = answer.headers().get(CONTENT_TYPE).is_some_and(|given| given == JSON);
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let (mut head, body) = answer.into_parts();
+    let text = axum::body::to_bytes(body, MAX_REASON).await.unwrap_or_default();
+    let reason = match (String::from_utf8_lossy(&text).trim(), status) {
+        ("", StatusCode::NOT_FOUND) => format!("{asked}: there is no such route"),
+        ("", StatusCode::METHOD_NOT_ALLOWED) => format!("{asked}: the route answers what `Allow` lists"),
+        ("", status) => format!("{asked}: {status}"),
+        (_, StatusCode::PAYLOAD_TOO_LARGE) => format!("request body: larger than {MAX_CATALOGUE} bytes"),
+        (text, _) => text.to_owned(),
+    };
+    head.headers.remove(CONTENT_LENGTH);
+    let mut reply = refused(&reason);
+    head.headers.extend(std::mem::take(reply.headers_mut()));
+    Response::from_parts(head, reply.into_body())
 }
 
 async fn ready(State(core): State<Arc<Core>>) -> Response {
@@ -171,8 +202,8 @@ async fn reset(State(core): State<Arc<Core>>, body: Bytes) -> Response {
 }
 
 fn json(value: &impl Serialize) -> Response {
-    let text = serde_json::to_string(value).expect("numbers and texts always serialise");
-    ([(CONTENT_TYPE, "application/json")], text).into_response()
+    let text = serde_json::to_string(value).expect("numbers and texts always serialise") + "\n";
+    ([(CONTENT_TYPE, JSON)], text).into_response()
 }
 
 fn refused(reason: &str) -> Response {

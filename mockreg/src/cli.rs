@@ -25,8 +25,8 @@ struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   mockreg serve
-      A registry on 127.0.0.1:5000. `skopeo inspect --tls-verify=false docker://127.0.0.1:5000/synth/5gib`
-      reads an image of 5 GiB that takes no room.
+      A registry on 127.0.0.1:5000, with images of any size that take no room. One of 5 GiB:
+      skopeo inspect --tls-verify=false docker://127.0.0.1:5000/synth/5gib
   mockreg serve --name dest --listen 127.0.0.1:5001 --admin 127.0.0.1:5081
       A second one, to copy to. `curl -s 127.0.0.1:5081/journal` tells what a copy really did.
   mockreg serve --catalog images.yaml

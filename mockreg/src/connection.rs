@@ -20,8 +20,8 @@ use crate::body::Reply;
 use crate::core::Core;
 use crate::delivery::Outgoing;
 use crate::exchange::Exchange;
-use crate::handlers;
 use crate::socket::Socket;
+use crate::{handlers, refusal};
 
 /// Bytes hyper reads ahead of a body, or holds of an answer, at most. Large enough for writes at full speed (a
 /// gzip layer comes in pieces of some 50 kB), small enough for a thousand uploads at once.
@@ -136,7 +136,12 @@ async fn speak(
     if *stop.borrow() {
         return "error:stopped";
     }
-    linger(connection.into_parts().io.into_stream()).await;
+    let (mut stream, refusal) = connection.into_parts().io.into_parts();
+    if let (Some(head), Err(error)) = (refusal, &ended) {
+        // The client may be gone already, which changes nothing.
+        let _ = stream.write_all(&refusal::explained(&head, &error.to_string())).await;
+    }
+    linger(stream).await;
     "client_closed"
 }
 

@@ -40,6 +40,11 @@ impl Outgoing {
         self.waiting.push_back((exchange, length));
     }
 
+    /// Whether an answer that began now would be nobody's: no request waits for one.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && matches!(self.place, Place::Head { seen: 0, .. })
+    }
+
     /// The socket took `bytes`.
     pub(crate) fn wrote(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {

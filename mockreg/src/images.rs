@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
 
 use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::Reference;
+use mockreg_proto::units::ByteCount;
 use mockreg_synth::image::{Image, ImageSpec};
 use mockreg_synth::name::{self, NameError};
-use mockreg_synth::{Arrival, Tables};
+use mockreg_synth::{Arrival, LayerSpec, Tables};
 use tokio::sync::OnceCell;
+use tokio::task::JoinError;
 
 use crate::content::{Content, Kept};
 use crate::store::Manifest;
@@ -18,6 +21,8 @@ use crate::store::Manifest;
 /// Images from names that are remembered; twice as many at most. Each takes some kilobytes and is quick to make
 /// again.
 const MAX_REMEMBERED: usize = 512;
+/// Computing digests for longer than this is logged: a client waits for it, and its user wonders why.
+const QUIET: Duration = Duration::from_secs(1);
 /// The only tag that a list shows of an image made from its name; it answers to any.
 const SHOWN_TAG: &str = "latest";
 
@@ -89,14 +94,11 @@ impl Images {
     /// Builds all of the catalogue. Requests do not wait for this: each builds what it needs.
     pub(crate) async fn prepare(&self) {
         let catalogue = self.catalogue();
-        let specs: Vec<_> = catalogue
-            .repositories
-            .values()
-            .flat_map(|repository| &repository.specs)
-            .flat_map(|image| image.layers.iter().copied())
-            .collect();
-        let tables = Arc::clone(&self.tables);
-        if let Err(error) = tokio::task::spawn_blocking(move || tables.prepare(&specs)).await {
+        let images = catalogue.repositories.values().flat_map(|repository| &repository.specs);
+        let specs: Vec<_> = images.flat_map(|image| image.layers.iter().copied()).collect();
+        let (tables, bytes) = (Arc::clone(&self.tables), specs.iter().map(LayerSpec::size).sum());
+        let prepare = move || tables.prepare(&specs);
+        if let Err(error) = computed("(the whole catalogue)", bytes, prepare).await {
             tracing::error!(%error, "the catalogue's digests were not prepared");
             return;
         }
@@ -168,16 +170,51 @@ impl Repository {
         Self { specs, any_tag, built: OnceCell::new() }
     }
 
+    fn name(&self) -> &str {
+        self.specs.first().map_or("", |image| &image.repository)
+    }
+
+    /// Bytes of all layers, those of several images counted in each.
+    fn size(&self) -> u64 {
+        self.specs.iter().flat_map(|image| &image.layers).map(LayerSpec::size).sum()
+    }
+
     /// Its images, built off the async threads by whoever asks first; the others wait.
     pub(crate) async fn built(&self, tables: &Arc<Tables>) -> &Built {
         self.built
             .get_or_init(|| async {
                 let (specs, tables, any_tag) = (self.specs.clone(), Arc::clone(tables), self.any_tag);
                 let build = move || Built::new(&specs, &tables, any_tag);
-                tokio::task::spawn_blocking(build).await.expect("building a planned image does not panic")
+                computed(self.name(), self.size(), build)
+                    .await
+                    .expect("building a planned image does not panic")
             })
             .await
     }
+}
+
+/// Runs what computes digests off the async threads, and says so if it takes long. The end is told from there, since
+/// the work goes on when the client that asked for it is gone.
+async fn computed<T: Send + 'static>(
+    repository: &str,
+    bytes: u64,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let (started, name) = (Instant::now(), repository.to_owned());
+    let mut working = tokio::task::spawn_blocking(move || {
+        let done = work();
+        let took = started.elapsed();
+        if took > QUIET {
+            let seconds = format_args!("{:.1}", took.as_secs_f64());
+            tracing::info!(repository = name, %seconds, "digests ready");
+        }
+        done
+    });
+    if let Ok(done) = tokio::time::timeout(QUIET, &mut working).await {
+        return done;
+    }
+    tracing::info!(repository, size = %ByteCount(bytes), "computing digests");
+    working.await
 }
 
 impl Built {

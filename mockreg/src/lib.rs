@@ -25,6 +25,7 @@ mod journal_file;
 mod metrics;
 mod problem;
 mod query;
+mod refusal;
 mod route;
 mod server;
 mod sink;

@@ -16,6 +16,7 @@ pub(crate) enum Fault {
     BodyIdle,
     BodySize,
     DigestInvalid,
+    HeadTooLarge,
     Internal,
     ManifestBlobUnknown,
     ManifestInvalid,
@@ -29,6 +30,7 @@ pub(crate) enum Fault {
     PageInvalid,
     RangeMalformed,
     RangeUnsatisfiable,
+    RequestMalformed,
     TagInvalid,
     TooManyEntries,
     TooManyRanges,
@@ -36,6 +38,7 @@ pub(crate) enum Fault {
     UploadDisplaced,
     UploadOutOfOrder,
     UploadUnknown,
+    UriTooLong,
 }
 
 struct Row {
@@ -70,6 +73,12 @@ const TABLE: &[Row] = &[
         ErrorCode::DigestInvalid,
         StatusCode::BAD_REQUEST,
         "digest malformed, or not that of the content",
+    ),
+    row(
+        Fault::HeadTooLarge,
+        ErrorCode::Unsupported,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "request headers too large",
     ),
     row(Fault::Internal, ErrorCode::Unknown, StatusCode::INTERNAL_SERVER_ERROR, "the registry failed"),
     row(
@@ -114,6 +123,7 @@ const TABLE: &[Row] = &[
         StatusCode::RANGE_NOT_SATISFIABLE,
         "range outside the content",
     ),
+    row(Fault::RequestMalformed, ErrorCode::Unsupported, StatusCode::BAD_REQUEST, "not an HTTP/1.1 request"),
     row(Fault::TagInvalid, ErrorCode::TagInvalid, StatusCode::BAD_REQUEST, "tag malformed"),
     row(
         Fault::TooManyEntries,
@@ -146,6 +156,7 @@ const TABLE: &[Row] = &[
         StatusCode::NOT_FOUND,
         "upload unknown to repository",
     ),
+    row(Fault::UriTooLong, ErrorCode::Unsupported, StatusCode::URI_TOO_LONG, "request target too long"),
 ];
 
 /// A failed request: the row, what was wrong this time, and headers that help the client to recover.
@@ -184,18 +195,26 @@ impl Problem {
         self.fault
     }
 
-    /// The answer. The server leaves its body out where the method asks for none.
-    pub(crate) fn into_reply(self) -> Reply {
-        let row =
-            TABLE.iter().find(|row| row.fault == self.fault).expect("every fault has a row, see the test");
+    fn row(&self) -> &'static Row {
+        TABLE.iter().find(|row| row.fault == self.fault).expect("every fault has a row, see the test")
+    }
+
+    /// The body of the answer: JSON.
+    pub(crate) fn into_text(self) -> Vec<u8> {
+        let row = self.row();
         let entry = |detail| ErrorEntry { code: row.code, message: row.message.to_owned(), detail };
         let body = ErrorBody { errors: self.details.into_iter().map(entry).collect() };
-        let text = serde_json::to_vec(&body).expect("texts always serialise");
-        let mut reply = Response::new(Body::whole(Bytes::from(text)));
-        *reply.status_mut() = row.status;
+        serde_json::to_vec(&body).expect("texts always serialise")
+    }
+
+    /// The answer. The server leaves its body out where the method asks for none.
+    pub(crate) fn into_reply(mut self) -> Reply {
+        let (status, headers) = (self.row().status, std::mem::take(&mut self.headers));
+        let mut reply = Response::new(Body::whole(Bytes::from(self.into_text())));
+        *reply.status_mut() = status;
         // Docker reads the code only where the type is exactly this.
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        reply.headers_mut().extend(self.headers);
+        reply.headers_mut().extend(headers);
         reply
     }
 }
@@ -208,7 +227,7 @@ mod tests {
     fn every_fault_has_exactly_one_row_in_order() {
         let order: Vec<usize> = TABLE.iter().map(|row| row.fault as usize).collect();
         assert_eq!(order, (0..TABLE.len()).collect::<Vec<_>>());
-        assert_eq!(TABLE.len(), Fault::UploadUnknown as usize + 1);
+        assert_eq!(TABLE.len(), Fault::UriTooLong as usize + 1);
     }
 
     #[test]

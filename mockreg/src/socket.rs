@@ -1,4 +1,5 @@
-//! The socket under one connection, as hyper sees it: a TCP stream that reports every byte it took to `delivery`.
+//! The socket under one connection, as hyper sees it: a TCP stream that reports every byte it took to `delivery`, and
+//! keeps back what hyper answers by itself, for `refusal` to say it better.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,22 +11,24 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::delivery::Outgoing;
+use crate::refusal::is_refusal;
 
 /// A TCP stream whose outgoing bytes are followed.
 pub(crate) struct Socket {
     stream: TokioIo<TcpStream>,
     outgoing: Arc<Mutex<Outgoing>>,
+    refusal: Option<Vec<u8>>,
 }
 
 impl Socket {
     /// Follows `stream`.
     pub(crate) fn new(stream: TcpStream, outgoing: Arc<Mutex<Outgoing>>) -> Self {
-        Self { stream: TokioIo::new(stream), outgoing }
+        Self { stream: TokioIo::new(stream), outgoing, refusal: None }
     }
 
-    /// The stream again.
-    pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream.into_inner()
+    /// The stream again, and the head of the refusal that was kept back.
+    pub(crate) fn into_parts(self) -> (TcpStream, Option<Vec<u8>>) {
+        (self.stream.into_inner(), self.refusal)
     }
 }
 
@@ -57,6 +60,13 @@ impl Write for Socket {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let mut outgoing = this.outgoing.lock().expect("no holder of the outgoing half panics");
+        if let [head] = bufs
+            && outgoing.is_idle()
+            && is_refusal(head)
+        {
+            this.refusal = Some(head.to_vec());
+            return Poll::Ready(Ok(head.len()));
+        }
         let written = std::task::ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
         let mut left = written;
         for buf in bufs {

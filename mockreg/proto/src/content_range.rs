@@ -172,16 +172,23 @@ impl RangeRequest {
     }
 }
 
+/// A position in a `Range` header. Digits that no 64 bits hold are beyond the end of anything (RFC 9110 §14.1.2
+/// serves what there is up to a last position like that).
+fn position(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
 fn wanted(piece: &str) -> Option<Result<Wanted, RangeError>> {
     let (first, last) = piece.split_once('-')?;
     if first.is_empty() {
-        return (!last.is_empty()).then(|| number(last)).flatten().map(|count| Ok(Wanted::Suffix(count)));
+        return position(last).map(|count| Ok(Wanted::Suffix(count)));
     }
-    let first = number(first)?;
+    let first = position(first)?;
     if last.is_empty() {
         return Some(Ok(Wanted::From(first, None)));
     }
-    let last = number(last)?;
+    let last = position(last)?;
     Some(ByteRange::try_new(first, last).map(|range| Wanted::From(range.first, Some(range.last))))
 }
 
@@ -208,6 +215,10 @@ mod tests {
             ("bytes=0-", 0, vec![]),
             ("bytes=0-0, 5-6 ,-1", 100, vec!["0-0", "5-6", "99-99"]),
             ("BYTES=200-300,1-1", 100, vec!["1-1"]),
+            ("bytes=0-99999999999999999999999", 100, vec!["0-99"]),
+            ("bytes=-99999999999999999999999", 100, vec!["0-99"]),
+            ("bytes=99999999999999999999999-", 100, vec![]),
+            ("bytes=99999999999999999999998-99999999999999999999999", 100, vec![]),
         ] {
             assert_eq!(resolved(header, size), wanted, "{header} of {size}");
         }

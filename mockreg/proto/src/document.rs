@@ -1,11 +1,13 @@
 //! Files that people write (catalogues, scenarios, timelines): YAML or JSON into a struct, and errors that name
 //! file, line, column, what is wrong and the nearest thing that would be right.
 
-use std::fmt;
+mod keys;
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_saphyr::{Error, Location, Spanned};
+use serde::de::DeserializeOwned;
+use serde_saphyr::{Error, Location};
 use thiserror::Error;
+
+use self::keys::Keys;
 
 /// Why a document could not be read: `catalogue.yaml:7:5: unknown key `layer`; did you mean `layers`?`
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -29,53 +31,39 @@ pub fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, DocumentEr
     serde_saphyr::from_str(text).map_err(|error| {
         let error = error.without_snippet();
         let location = error.location().filter(|at| at.line() > 0);
+        let message = match explain(error) {
+            Explained::NamesKey(message) => message,
+            Explained::Value(message) => {
+                let path = location.as_ref().and_then(|at| path_at(text, at));
+                path.map_or_else(|| message.clone(), |path| with_key(&message, &path))
+            }
+        };
         DocumentError {
             name: name.to_owned(),
             line: location.as_ref().map(Location::line),
             column: location.as_ref().map(Location::column),
-            message: explain(error),
+            message,
         }
     })
 }
 
-/// Line and column, both from 1, of item `index` in the list under the top-level key `list`: for what is wrong
-/// with a document that could be read. `None` where there is no such item.
-pub fn place_of_item(text: &str, list: &str, index: usize) -> Option<(u64, u64)> {
-    let items =
-        serde_saphyr::with_deserializer_from_str(text, |de| PlacesUnder(list).deserialize(de)).ok()?;
-    let at = items.get(index)?.referenced;
-    (at.line() > 0).then(|| (at.line(), at.column()))
+/// Line and column, both from 1, of the value under a key like `repositories[2].layers[0]`, or else of the nearest
+/// value around it: for what is wrong with a document that could be read. `None` where there is nothing of the kind.
+pub fn place_of_key(text: &str, path: &str) -> Option<(u64, u64)> {
+    Keys::of(text).place_of(path)
 }
 
-/// Reads the items of one list of a mapping for their places alone.
-struct PlacesUnder<'a>(&'a str);
-
-impl<'de> DeserializeSeed<'de> for PlacesUnder<'_> {
-    type Value = Vec<Spanned<IgnoredAny>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
+fn path_at(text: &str, at: &Location) -> Option<String> {
+    Keys::of(text).path_at(at.line(), at.column()).map(str::to_owned)
 }
 
-impl<'de> Visitor<'de> for PlacesUnder<'_> {
-    type Value = Vec<Spanned<IgnoredAny>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a mapping with the list `{}`", self.0)
+/// The message with the key it is about, unless it says so itself.
+fn with_key(message: &str, path: &str) -> String {
+    let leaf = path.rsplit('.').next().unwrap_or(path);
+    if message.contains(&format!("`{leaf}`")) || message.contains(&format!("`{leaf}:")) {
+        return message.to_owned();
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if key == self.0 {
-                items = map.next_value()?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(items)
-    }
+    format!("{message} (key `{path}`)")
 }
 
 /// The one of `known` that is closest to `given`, if any is close enough to be a slip of the finger.
@@ -90,7 +78,16 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-fn explain(error: &Error) -> String {
+/// What is wrong, in words.
+enum Explained {
+    /// The words name the key.
+    NamesKey(String),
+    /// The words are about a value alone.
+    Value(String),
+}
+
+fn explain(error: &Error) -> Explained {
+    use Explained::{NamesKey, Value};
     let unknown = |what: &str, given: &str, expected: &[&'static str]| {
         let hint = match nearest(given, expected.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -99,17 +96,31 @@ fn explain(error: &Error) -> String {
         format!("unknown {what} `{given}`; {hint}")
     };
     match error {
-        Error::SerdeUnknownField { field, expected, .. } => unknown("key", field, expected),
-        Error::SerdeUnknownVariant { variant, expected, .. } => unknown("value", variant, expected),
-        Error::SerdeMissingField { field, .. } => format!("missing key `{field}`"),
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("key `{key}` stands twice"),
+        Error::SerdeUnknownField { field, expected, .. } => NamesKey(unknown("key", field, expected)),
+        Error::SerdeUnknownVariant { variant, expected, .. } => Value(unknown("value", variant, expected)),
+        Error::SerdeMissingField { field, .. } => NamesKey(format!("missing key `{field}`")),
+        Error::DuplicateMappingKey { key: Some(key), .. } => NamesKey(format!("key `{key}` stands twice")),
+        Error::InvalidScalar { ty, .. } if is_unsigned(ty) => {
+            Value(format!("not a whole number; write one from 0 to {}", largest(ty)))
+        }
         other => {
             // The parser's own text repeats the place, which stands before the message already.
             let text = other.to_string();
             let first = text.lines().next().unwrap_or_default();
-            first.split(" at line ").next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            let bare = first.split(" at line ").next().unwrap_or_default().trim_start_matches("error: ");
+            Value(bare.to_owned())
         }
     }
+}
+
+/// Whether the parser's name of a type is that of an unsigned integer: `u8` to `u128`.
+fn is_unsigned(ty: &str) -> bool {
+    ty.strip_prefix('u').is_some_and(|bits| bits.parse::<u32>().is_ok())
+}
+
+fn largest(ty: &str) -> u128 {
+    let bits = ty.trim_start_matches('u').parse().unwrap_or(u128::BITS);
+    u128::MAX >> u128::BITS.saturating_sub(bits).min(u128::BITS - 1)
 }
 
 fn place(line: Option<u64>, column: Option<u64>) -> String {
@@ -140,16 +151,6 @@ mod tests {
     }
 
     #[test]
-    fn items_of_a_list_are_found() {
-        let yaml = "a: 1\nitems:\n  - x: 1\n\n  - {x: 2}\n";
-        assert_eq!(place_of_item(yaml, "items", 1), Some((5, 5)));
-        assert_eq!(place_of_item(yaml, "items", 2), None);
-        assert_eq!(place_of_item(r#"{"items": ["x", "y"]}"#, "items", 1), Some((1, 17)));
-        assert_eq!(place_of_item("items: [", "items", 0), None);
-        assert_eq!(place_of_item("[1]", "items", 0), None);
-    }
-
-    #[test]
     fn errors_name_file_line_key_and_remedy() {
         assert_eq!(error("name: a\nsiez: 5"), "file.yaml:2:1: unknown key `siez`; did you mean `size`?");
         assert!(
@@ -161,5 +162,24 @@ mod tests {
         assert!(error("size: 5").contains("missing key `name`"));
         assert!(error("name: a\nname: b").contains("`name` stands twice"));
         assert!(error("name: [").starts_with("file.yaml:"));
+        assert!(error("name: a\nsize: 5 parsecs").ends_with("(key `size`)"));
+        assert!(
+            error("name: a\nsize: 5 parsecs\nname: [").starts_with("file.yaml:2:7: "),
+            "no key, yet a place"
+        );
+    }
+
+    #[test]
+    fn numbers_out_of_range_name_the_range() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Numbers {
+            #[expect(dead_code, reason = "read for its error")]
+            list: Vec<u8>,
+        }
+        for value in ["-1", "256", "many", "1.5"] {
+            let error = read::<Numbers>("x", &format!("list: [1, {value}]")).unwrap_err().to_string();
+            assert_eq!(error, "x:1:11: not a whole number; write one from 0 to 255 (key `list[1]`)");
+        }
+        assert_eq!((largest("u64"), largest("u128")), (u128::from(u64::MAX), u128::MAX));
     }
 }

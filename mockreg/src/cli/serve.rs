@@ -1,7 +1,7 @@
 //! `mockreg serve`
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -17,8 +17,11 @@ use crate::server::Registry;
 /// Serves images from a catalogue and from their names, and takes pushes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Names: every repository under `synth/` is an image made on demand: synth/5gib (one layer of 5 GiB), synth/1gib-x8
-(eight layers), synth/300mib-tar (not compressed), synth/64mib-x4-c1 (incompressible). Any tag will do.
+Every repository under `synth/` is an image made on demand from its name; any tag will do:
+  synth/5gib          one layer of 5 GiB
+  synth/1gib-x8       eight layers of 1 GiB
+  synth/300mib-tar    not compressed
+  synth/64mib-x4-c1   incompressible
 
 The first line on standard output is JSON and says where the server listens:
   {\"event\":\"ready\",\"service\":\"mockreg\",…,\"registry\":\"http://127.0.0.1:5000\",\"admin\":…}
@@ -26,16 +29,16 @@ Logs go to standard error; RUST_LOG=debug shows more of them.
 
 Examples:
   mockreg serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --port-file ready.json
-  mockreg serve --catalog base.yaml --catalog apps.yaml --memory-budget 1GiB --journal requests.ndjson")]
+  mockreg serve --catalog base.yaml --catalog apps.yaml --journal requests.ndjson")]
 pub(super) struct Serve {
     /// A catalogue to serve (YAML or JSON); may be given several times
     #[arg(long, value_name = "FILE")]
     catalog: Vec<PathBuf>,
     /// Address of the registry; port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
     listen: SocketAddr,
     /// Address of the admin routes (/healthz /readyz /metrics /counters /journal /catalog /reset)
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5080", value_parser = address)]
     admin: SocketAddr,
     /// Also write the ready line to this file, all at once
     #[arg(long, value_name = "FILE")]
@@ -64,6 +67,18 @@ pub(super) struct Serve {
 enum Switch {
     On,
     Off,
+}
+
+/// An address to listen on. Names are not looked up, for they may mean several; `localhost` is 127.0.0.1.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    local
+        .map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| {
+            "write an IP address and a port: 127.0.0.1:5000, [::1]:5000, 0.0.0.0:5000 or localhost:5000"
+                .to_owned()
+        })
 }
 
 impl Serve {
@@ -186,5 +201,23 @@ fn explain(error: StartError) -> Failure {
             Failure::environment(anyhow::Error::new(error).context(remedy))
         }
         _ => Failure::environment(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_numbers_or_localhost() {
+        for (text, wanted) in
+            [("127.0.0.1:5000", "127.0.0.1:5000"), ("[::1]:0", "[::1]:0"), ("localhost:0", "127.0.0.1:0")]
+        {
+            assert_eq!(address(text).unwrap().to_string(), wanted);
+        }
+        for text in ["localhost", "localhost:x", "localhost:65536", "registry:5000", "127.0.0.1", ":5000", ""]
+        {
+            assert!(address(text).unwrap_err().contains("127.0.0.1:5000"), "{text}");
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! `/v2/NAME/manifests/REFERENCE`: manifests are given back exactly as they came, and taken only when everything
-//! they name is there.
+//! they name is there, in the size they say.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, ETAG, LOCATION};
@@ -47,7 +47,7 @@ pub(super) async fn put(call: &mut Call) -> Result<Reply, Problem> {
         return Err(Problem::new(Fault::DigestInvalid, detail));
     }
     let parsed = Parsed::read(call.header(&CONTENT_TYPE), &bytes)?;
-    missing(call, &parsed).await?;
+    check_named(call, &parsed).await?;
     let room = call.core.workshop.budget.reserve(bytes.len() as u64);
     let room = room.map_err(|error| Problem::new(Fault::OverBudget, error.to_string()))?;
     let manifest = Manifest { digest, media_type: parsed.media_type, bytes, _room: Some(room) };
@@ -157,31 +157,36 @@ fn is_foreign(layer: &Descriptor) -> bool {
         || layer.urls().as_ref().is_some_and(|urls| !urls.is_empty())
 }
 
-/// Refuses a manifest that names what the repository does not have, and names all of it.
-async fn missing(call: &Call, parsed: &Parsed) -> Result<(), Problem> {
-    let mut missing = Vec::new();
-    for descriptor in &parsed.blobs {
-        let digest = descriptor.digest().to_string();
-        let found = match digest.parse() {
-            Ok(digest) => call.core.find_blob(call.repository(), &digest).await.is_some(),
-            Err(_) => false,
-        };
-        if !found {
-            missing.push(format!("blob {digest}"));
+/// Refuses a manifest that names what the repository does not have, or has in another size. Each refusal names
+/// every descriptor that it is about.
+async fn check_named(call: &Call, parsed: &Parsed) -> Result<(), Problem> {
+    let (mut missing, mut differing) = (Vec::new(), Vec::new());
+    let blobs = parsed.blobs.iter().map(|descriptor| ("blob", descriptor));
+    let manifests = parsed.manifests.iter().map(|descriptor| ("manifest", descriptor));
+    for (what, descriptor) in blobs.chain(manifests) {
+        let (digest, declared) = (descriptor.digest(), descriptor.size());
+        match stored_size(call, what, digest.as_ref()).await {
+            None => missing.push(format!("{what} {digest}")),
+            Some(stored) if stored != declared => differing.push(format!(
+                "{what} {digest} has {stored} bytes, and its descriptor says {declared}; declare its true size"
+            )),
+            Some(_) => {}
         }
     }
-    for descriptor in &parsed.manifests {
-        let digest = descriptor.digest().to_string();
-        let found = match digest.parse() {
-            Ok(digest) => {
-                let reference = Reference::Digest(digest);
-                call.core.find_manifest(call.repository(), &reference).await.is_some()
-            }
-            Err(_) => false,
-        };
-        if !found {
-            missing.push(format!("manifest {digest}"));
-        }
+    match (missing.is_empty(), differing.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Problem::all(Fault::ManifestInvalid, differing)),
+        (false, _) => Err(Problem::all(Fault::ManifestBlobUnknown, missing)),
     }
-    if missing.is_empty() { Ok(()) } else { Err(Problem::all(Fault::ManifestBlobUnknown, missing)) }
+}
+
+/// Bytes of what the repository has under `digest`; `None` if it has not.
+async fn stored_size(call: &Call, what: &str, digest: &str) -> Option<u64> {
+    let digest = digest.parse().ok()?;
+    if what == "blob" {
+        return call.core.find_blob(call.repository(), &digest).await.map(|blob| blob.size());
+    }
+    let reference = Reference::Digest(digest);
+    let manifest = call.core.find_manifest(call.repository(), &reference).await?;
+    Some(manifest.bytes.len() as u64)
 }

@@ -150,7 +150,7 @@ pub struct CatalogueError {
     pub entry: usize,
     /// The entry's `name`.
     pub repository: String,
-    /// The key that is wrong, with its index in a list: `layers[2]`.
+    /// The key that is wrong, with its index in a list: `layers[2]`. Where a default is at fault, `defaults.format`.
     pub key: String,
     /// What is wrong with it.
     pub reason: CatalogueReason,
@@ -216,7 +216,7 @@ fn default_seed() -> u64 {
 pub fn read(file_name: &str, text: &str) -> Result<(Catalogue, Vec<ImageSpec>), DocumentError> {
     let catalogue: Catalogue = document::read(file_name, text)?;
     let images = catalogue.images().map_err(|error| {
-        let place = document::place_of_item(text, "repositories", error.entry);
+        let place = document::place_of_key(text, &error.path());
         DocumentError {
             name: file_name.to_owned(),
             line: place.map(|(line, _)| line),
@@ -225,6 +225,19 @@ pub fn read(file_name: &str, text: &str) -> Result<(Catalogue, Vec<ImageSpec>), 
         }
     })?;
     Ok((catalogue, images))
+}
+
+/// What stands before keys that are not an entry's own.
+const DEFAULTS: &str = "defaults.";
+
+impl CatalogueError {
+    /// The key from the top of the document: `repositories[3].layers[2]`.
+    pub fn path(&self) -> String {
+        if self.key.starts_with(DEFAULTS) {
+            return self.key.clone();
+        }
+        format!("repositories[{}].{}", self.entry, self.key)
+    }
 }
 
 impl Catalogue {
@@ -279,8 +292,14 @@ impl Catalogue {
         let layer = |(ordinal, &size): (usize, &u64)| {
             let tag = if ordinal < shared { "" } else { tag };
             let id = LayerId::derive(self.seed, &entry.name, "", tag, ordinal as u32);
-            LayerSpec::try_new(form, content, size, id)
-                .map_err(|error| (entry.layers.key(ordinal), error.into()))
+            LayerSpec::try_new(form, content, size, id).map_err(|error| {
+                let key = match error {
+                    SpecError::NotSupported(_) if entry.format.is_some() => "format".to_owned(),
+                    SpecError::NotSupported(_) => format!("{DEFAULTS}format"),
+                    _ => entry.layers.key(ordinal),
+                };
+                (key, error.into())
+            })
         };
         sizes.iter().enumerate().map(layer).collect()
     }

@@ -53,7 +53,32 @@ fn health_metrics_and_counters() {
         "tls_hellos": 0, "journal": {"last_seq": 5, "dropped": 0},
     });
     assert_eq!(counters, wanted);
-    assert_eq!(admin.get("/nothing").status, 404);
+}
+
+#[test]
+fn every_error_is_json_with_a_reason() {
+    let registry = registry();
+    let too_large = vec![b' '; (16 << 20) + 1];
+    let cases: [(&str, &str, &[u8], u16, &str); 6] = [
+        ("GET", "/nothing", b"", 404, "/nothing"),
+        ("POST", "/journal", b"", 405, "Allow"),
+        ("PATCH", "/catalog", b"{}", 405, "Allow"),
+        ("GET", "/journal?since=abc", b"", 400, "since"),
+        ("POST", "/reset", b"[", 400, "request body"),
+        ("PUT", "/catalog", &too_large, 413, "16777216"),
+    ];
+    for (method, path, body, status, says) in cases {
+        let answer = admin(&registry).send(method, path, &[], body);
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, Some("application/json")),
+            "{path}"
+        );
+        assert!(answer.text().ends_with("}\n"), "{answer:?}");
+        let error = answer.json()["error"].as_str().unwrap_or_default().to_owned();
+        assert!(error.contains(says), "{path}: {error}");
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{answer:?}");
+    }
 }
 
 #[test]

@@ -100,12 +100,42 @@ fn what_is_no_http_is_turned_away() {
     let registry = registry();
     let mut garbage = Client::of(&registry);
     garbage.raw(b"\0\x01\x02 what is this\r\n\r\n");
-    assert_eq!(garbage.answer_head().status, 400);
+    assert_eq!(garbage.answer(false).status, 400);
     let mut endless = Client::of(&registry);
     endless.raw(format!("GET /v2/ HTTP/1.1\r\nX: {}\r\n", "x".repeat(600_000)).as_bytes());
     assert_eq!(endless.answer_head().status, 431);
     assert_eq!(Client::of(&registry).get("/v2/").status, 200);
     assert_eq!(registry.journal().len(), 1, "what was no request is in no journal");
+}
+
+#[test]
+fn what_is_no_request_gets_an_error_body_like_any_other() {
+    let registry = registry();
+    let long = format!("GET /v2/{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(200_000));
+    let many = format!("GET /v2/ HTTP/1.1\r\nX: {}\r\n", "x".repeat(600_000));
+    for (head, status, message) in [
+        ("PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", 400, "content-length"),
+        ("\0\x01 what is this\r\n\r\n", 400, "invalid"),
+        (&long, 414, "too long"),
+        (&many, 431, "too large"),
+    ] {
+        let mut client = Client::of(&registry);
+        client.raw(head.as_bytes());
+        let answer = client.answer(false);
+        assert_eq!((answer.status, answer.code().as_str()), (status, "UNSUPPORTED"), "{answer:?}");
+        assert!(answer.text().contains(message) && !answer.details().is_empty(), "{answer:?}");
+        assert!(
+            answer.header("date").is_some() && answer.header("connection") == Some("close"),
+            "{answer:?}"
+        );
+        assert!(client.is_ended());
+    }
+    // Behind an answer that is still under way, too: the answer comes first, whole.
+    let mut client = Client::of(&registry);
+    client.raw(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.answer(false).status, 200);
+    client.raw(b"GET /v2/ HTTP/1.1\r\nContent-Length: five\r\n\r\n");
+    assert_eq!(client.answer(false).code(), "UNSUPPORTED");
 }
 
 #[test]

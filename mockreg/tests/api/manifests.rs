@@ -120,6 +120,32 @@ fn missing_children_are_refused_and_all_named() {
 }
 
 #[test]
+fn sizes_that_differ_from_what_is_stored_are_refused_and_all_named() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    let mut put = |body: &Value| client.send("PUT", "/v2/a/manifests/v1", &[], body.to_string().as_bytes());
+    let image = manifest(&mut Client::of(&registry), "a");
+    for (config, layer) in [(3, 5), (2, 4), (0, 6)] {
+        let mut wrong = image.clone();
+        wrong["config"]["size"] = json!(config);
+        wrong["layers"][0]["size"] = json!(layer);
+        let refused = put(&wrong);
+        assert_eq!((refused.status, refused.code().as_str()), (400, "MANIFEST_INVALID"));
+        for (descriptor, is_wrong) in [(&image["config"], config != 2), (&image["layers"][0], layer != 5)] {
+            let digest = descriptor["digest"].as_str().unwrap();
+            assert_eq!(refused.details().contains(digest), is_wrong, "{refused:?}");
+        }
+    }
+    assert_eq!(put(&image).status, 201);
+    let child = Digest::of(image.to_string().as_bytes());
+    let index = |size| json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(OCI_MANIFEST, child, size)] });
+    let refused = put(&index(5));
+    assert_eq!((refused.status, refused.code().as_str()), (400, "MANIFEST_INVALID"));
+    assert!(refused.details().contains(&format!("manifest {child}")), "{refused:?}");
+    assert_eq!(put(&index(image.to_string().len())).status, 201);
+}
+
+#[test]
 fn an_index_goes_in_after_its_manifests() {
     let registry = registry();
     let mut client = Client::of(&registry);

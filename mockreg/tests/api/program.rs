@@ -129,6 +129,7 @@ fn wrong_usage_exits_with_2_and_says_where() {
     for (arguments, says) in [
         (&["serve", "--memory-budget", "many"][..], "64MiB"),
         (&["serve", "--listen", "nowhere"], "--listen"),
+        (&["serve", "--admin", "nowhere:0"], "localhost:5000"),
         (&["serve", "--threads", "0"], "--threads"),
         (&["serve", "--catalog", file], "bad.yaml:3:"),
         (&["serve", "--catalog", "/nowhere/x.yaml"], "/nowhere/x.yaml"),

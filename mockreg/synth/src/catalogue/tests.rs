@@ -87,7 +87,7 @@ fn entries_may_share_a_name_if_their_tags_differ() {
     assert_eq!(images(&text(["x", "y"])).len(), 2);
     assert_eq!(
         error(&text(["x", "x"])),
-        "c.yaml:4:5: repository `a`, key `tags[0]`: tag `x` stands twice in this repository"
+        "c.yaml:4:22: repository `a`, key `tags[0]`: tag `x` stands twice in this repository"
     );
 }
 
@@ -159,7 +159,35 @@ fn impossible_images_name_repository_and_key() {
         ),
     ] {
         let got = error(&one(keys));
-        assert!(got.contains(wanted) && got.starts_with("c.yaml:3:5: repository "), "{keys}\n{got}");
+        assert!(got.contains(wanted) && got.starts_with("c.yaml:3:"), "{keys}\n{got}");
+        assert!(got.contains(": repository `"), "{got}");
+    }
+}
+
+#[test]
+fn errors_stand_at_the_key_that_is_wrong() {
+    let entry = "repositories:\n  - name: a\n    tags: [x]\n    layers:\n      - 1MB\n      - ";
+    for (text, wanted) in [
+        (format!("schema_version: 1\n{entry}4B\n"), "c.yaml:7:9: repository `a`, key `layers[1]`: a gzip"),
+        (format!("schema_version: 1\n{entry}4XB\n"), "c.yaml:7:9: `4XB` is not a size"),
+        (format!("schema_version: 1\n{entry}4XB\n"), "(key `repositories[0].layers[1]`)"),
+        (format!("schema_version: 1\nseed: -1\n{entry}4MB\n"), "c.yaml:2:7: not a whole number; write one from 0"),
+        (format!("schema_version: 1\nseed: -1\n{entry}4MB\n"), "(key `seed`)"),
+        (
+            format!("schema_version: 1\ndefaults:\n  format: zstd\n{entry}4MB\n"),
+            "c.yaml:3:11: repository `a`, key `defaults.format`: zstd",
+        ),
+        (
+            format!("schema_version: 1\n{entry}4MB\n    format: zstd\n"),
+            "c.yaml:8:13: repository `a`, key `format`: zstd",
+        ),
+        (
+            "schema_version: 1\nrepositories:\n- name: a\n  tags:\n    prefix: '-'\n    count: 2\n  layers: [1MB]".into(),
+            "c.yaml:5:5: repository `a`, key `tags[0]`: `-1` is not a tag",
+        ),
+    ] {
+        let got = error(&text);
+        assert!(got.contains(wanted), "{text}\n{got}\n{wanted}");
     }
 }
 

@@ -91,7 +91,9 @@ impl Samples {
             "ratios_of_first": ratios.collect::<serde_json::Map<_, _>>(),
             "conditions": conditions(),
         });
-        let path = binary::root().join("fixtures/baselines").join(format!("{date}-{name}.json"));
+        let folder = binary::root().join("fixtures/baselines");
+        std::fs::create_dir_all(&folder).expect("the checkout can be written to");
+        let path = folder.join(format!("{date}-{name}.json"));
         let text = serde_json::to_string_pretty(&record).expect("plain data") + "\n";
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }

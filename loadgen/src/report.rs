@@ -203,8 +203,9 @@ fn remarks(result: &RunResult) -> Rows {
         .map(|f| ("failed".to_owned(), format!("{}: {}", f.image, f.error)));
     let problems = result.replica.iter().flat_map(|replica| replica.problems.iter().take(SHOWN));
     let problems = problems.map(|problem| ("replica".to_owned(), problem.clone()));
-    let untold =
-        result.not_estimable.iter().map(|(what, why)| (what.clone(), format!("not estimable: {why}")));
+    // Why there is no response latency stands in the record; on a page that shows none it would be noise.
+    let untold = result.not_estimable.iter().filter(|(what, _)| *what != "latency_ms.response");
+    let untold = untold.map(|(what, why)| (what.clone(), format!("not estimable: {why}")));
     reasons.chain(failures).chain(problems).chain(untold).collect()
 }
 

@@ -91,7 +91,9 @@ fn faults_are_survived_and_the_same_seed_decides_the_same() {
         let struck = |prefix: &str| -> u64 {
             faults.iter().filter(|(kind, _)| kind.starts_with(prefix)).map(|(_, n)| n.as_u64().unwrap()).sum()
         };
-        assert!(struck("source cut") > 0 && struck("dest cut") > 0, "{faults:?}");
+        // 476 MB at a hazard of one in 32 MB each for reset and stall: 30 expected on each side, fewer than ten with a
+        // probability below 10^-5 (Poisson).
+        assert!(struck("source cut") >= 10 && struck("dest cut") >= 10, "{faults:?}");
         let events = result["events"].as_array().unwrap();
         assert_eq!(events.len(), 6);
         assert!(events.iter().all(|event| event["started"].is_u64()), "{events:?}");

@@ -237,3 +237,54 @@ const BUCKETS_MS: [u64; 16] =
     [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000];
 /// Where metrics and dashboard are unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn subject() -> Subject {
+        let board = Arc::<Board>::default();
+        board.image_started();
+        board.image_done(Duration::from_millis(20));
+        Subject {
+            scenario: "smoke".to_owned(),
+            scale: "ci".to_owned(),
+            run_id: "r".to_owned(),
+            plan_hash: "h".to_owned(),
+            images: 1,
+            board,
+            telemetry: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn every_family_is_described_once_and_named_by_its_unit() {
+        let text = exposition(&subject()).unwrap();
+        let mut names = BTreeSet::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            assert!(names.insert(name.to_owned()), "{name} stands twice");
+            assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
+            assert!(name.starts_with("loadgen_"), "{name}");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
+        }
+        assert!(names.len() >= 10, "{names:?}");
+    }
+
+    /// One image in 20 ms: in the bucket of 25 ms and all above, in none below.
+    #[test]
+    fn histograms_are_cumulative() {
+        let text = exposition(&subject()).unwrap();
+        let bucket = |bound: &str| {
+            let line =
+                format!("loadgen_operation_duration_seconds_bucket{{scenario=\"smoke\",le=\"{bound}\"}} ");
+            text.lines().find_map(|found| found.strip_prefix(&line)).map(str::to_owned)
+        };
+        assert_eq!(bucket("0.01").as_deref(), Some("0"), "{text}");
+        assert_eq!(bucket("0.025").as_deref(), Some("1"), "{text}");
+        assert_eq!(bucket("+Inf").as_deref(), Some("1"), "{text}");
+        assert!(text.contains("loadgen_operations_total{outcome=\"ok\",scenario=\"smoke\"} 1"), "{text}");
+    }
+}

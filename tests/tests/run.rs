@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -139,6 +140,30 @@ fn an_interruption_at_any_moment_stops_within_two_seconds_and_writes_the_result(
         assert_eq!(output.status.code(), Some(130), "after {after_ms} ms: {}", stderr(&output));
         assert_eq!(result(out.path())["outcome"], "interrupted");
     }
+}
+
+#[test]
+fn a_running_scenario_can_be_watched() {
+    let _alone = alone();
+    let out = tempfile::tempdir().unwrap();
+    let mut command = loadgen(&["run", "network_resilience"], out.path());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).expect("the ready line comes first");
+    let address = ready["metrics"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    std::thread::sleep(Duration::from_secs(4));
+    let view: Value = serde_json::from_str(&http_get(&address, "/metrics/scenarios")).unwrap();
+    let view = &view["scenarios"][0];
+    assert_eq!((&view["scenario"], &view["phase"]), (&"network_resilience".into(), &"copying".into()));
+    assert!(view["payload_bytes"].as_u64().unwrap() > 0, "{view}");
+    let text = http_get(&address, "/metrics");
+    assert!(
+        text.contains("loadgen_wire_bytes_total{side=\"source\",scenario=\"network_resilience\"} "),
+        "{text}"
+    );
+    interrupt(&child);
+    assert_eq!(wait(child, Duration::from_secs(2)).status.code(), Some(130));
 }
 
 /// A test bed of running servers, as arguments.

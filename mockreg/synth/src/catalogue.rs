@@ -9,6 +9,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use mockreg_proto::document::{self, DocumentError};
+use mockreg_proto::reference::{RepositoryName, Tag};
 use mockreg_proto::units::ByteCount;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -335,7 +336,7 @@ impl Tags {
             Self::Listed(tags) => tags.clone(),
             Self::Numbered(range) => (1..=range.count).map(|n| format!("{}{n}", range.prefix)).collect(),
         };
-        match names.iter().position(|tag| !is_tag(tag)) {
+        match names.iter().position(|tag| tag.parse::<Tag>().is_err()) {
             Some(bad) => Err((format!("tags[{bad}]"), CatalogueReason::BadTag(names[bad].clone()))),
             None => Ok(names),
         }
@@ -378,28 +379,8 @@ impl LayerEntry {
 fn check_name(name: &str) -> Result<(), Failure> {
     let fail = |reason| Err(("name".to_owned(), reason));
     match name {
-        _ if !is_repository(name) => fail(CatalogueReason::BadName),
+        _ if name.parse::<RepositoryName>().is_err() => fail(CatalogueReason::BadName),
         _ if name.starts_with(name::PREFIX) => fail(CatalogueReason::ReservedName),
         _ => Ok(()),
     }
-}
-
-/// OCI distribution specification 1.1, "Pulling manifests": lower-case runs joined by `.`, `_`, `__` or dashes.
-fn is_repository(name: &str) -> bool {
-    let is_component = |component: &str| {
-        let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let mut separators = component.split(alphanumeric).filter(|between| !between.is_empty());
-        component.starts_with(alphanumeric)
-            && component.ends_with(alphanumeric)
-            && separators.all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|c| c == b'-'))
-    };
-    name.len() <= 255 && name.split('/').all(is_component)
-}
-
-/// OCI distribution specification 1.1, "Pulling manifests": a word character, then up to 127 more, `.` or `-`.
-fn is_tag(tag: &str) -> bool {
-    let word = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
-    tag.len() <= 128
-        && tag.bytes().next().is_some_and(word)
-        && tag.bytes().all(|c| word(c) || c == b'.' || c == b'-')
 }

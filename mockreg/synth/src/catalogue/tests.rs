@@ -193,6 +193,8 @@ fn errors_stand_at_the_key_that_is_wrong() {
 
 #[test]
 fn names_and_tags_follow_the_specification() {
+    let is_repository = |name: &str| name.parse::<RepositoryName>().is_ok();
+    let is_tag = |tag: &str| tag.parse::<Tag>().is_ok();
     for good in ["a", "library/app", "a.b/c_d/e__f/g--h-i", "0/1"] {
         assert!(is_repository(good), "{good}");
     }

@@ -9,6 +9,7 @@ use mockreg_synth::catalogue::{Catalogue, CatalogueError};
 use mockreg_synth::image::ImageSpec;
 use thiserror::Error;
 
+use crate::cache::CacheDir;
 use crate::server::Registry;
 use crate::upload::SESSION_IDLE;
 
@@ -39,6 +40,7 @@ pub struct Builder {
     pub(crate) admin: SocketAddr,
     pub(crate) threads: Option<usize>,
     pub(crate) journal_file: Option<PathBuf>,
+    pub(crate) cache: CacheDir,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
 }
@@ -86,6 +88,7 @@ impl Default for Builder {
             admin: any_port,
             threads: None,
             journal_file: None,
+            cache: CacheDir::none(),
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
         }
@@ -164,6 +167,14 @@ impl Builder {
     #[must_use]
     pub fn journal_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.journal_file = Some(path.into());
+        self
+    }
+
+    /// A directory for checkpoints and digests that are dear to compute, shared by all registries on the machine.
+    /// Default: none, nothing is written.
+    #[must_use]
+    pub fn table_cache(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = CacheDir::open(Some(directory.into()));
         self
     }
 

@@ -10,6 +10,7 @@
 
 mod admin;
 mod body;
+mod cache;
 mod call;
 pub mod cli;
 mod config;

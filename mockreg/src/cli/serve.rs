@@ -10,7 +10,7 @@ use mockreg_proto::ready_line::ReadyLine;
 use mockreg_proto::units::ByteCount;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, read_catalogue};
+use super::{Cache, Failure, read_catalogue};
 use crate::config::{Builder, MEMORY_BUDGET, StartError};
 use crate::server::Registry;
 
@@ -58,6 +58,8 @@ pub(super) struct Serve {
     /// Memory for pushed content (64MiB, 1GB); synthetic layers take none of it
     #[arg(long, value_name = "SIZE", default_value_t = ByteCount(MEMORY_BUDGET))]
     memory_budget: ByteCount,
+    #[command(flatten)]
+    cache: Cache,
     /// Write every line of the request journal to this file (NDJSON)
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -119,6 +121,7 @@ impl Serve {
         if let Some(journal) = &self.journal {
             builder = builder.journal_file(journal);
         }
+        builder.cache = self.cache.open();
         for path in &self.catalog {
             builder = builder.images(read_catalogue(path)?);
         }

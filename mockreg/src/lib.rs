@@ -10,6 +10,7 @@
 
 mod admin;
 mod body;
+mod budget;
 mod cache;
 mod call;
 pub mod cli;
@@ -23,7 +24,9 @@ mod handlers;
 mod images;
 mod journal;
 mod journal_file;
+mod manifest;
 mod metrics;
+pub mod policy;
 mod problem;
 mod query;
 mod refusal;
@@ -31,6 +34,7 @@ mod route;
 mod server;
 mod sink;
 mod socket;
+mod spill;
 mod store;
 mod upload;
 

@@ -21,6 +21,11 @@ impl Query {
     pub(crate) fn first(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
+
+    /// All values of `key`, in the order given.
+    pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
 }
 
 /// `text` with `%41` read as `A`. What is no valid escape stays as it is, and what is no UTF-8 becomes U+FFFD:
@@ -63,6 +68,7 @@ mod tests {
         let query = Query::parse(Some("digest=sha256%3Aab&n=5&n=6&flag&&x=a+b%"));
         assert_eq!(query.first("digest"), Some("sha256:ab"));
         assert_eq!(query.first("n"), Some("5"));
+        assert!(query.all("n").eq(["5", "6"]));
         assert_eq!(query.first("flag"), Some(""));
         assert_eq!(query.first("x"), Some("a b%"));
         assert_eq!(query.first("y"), None);

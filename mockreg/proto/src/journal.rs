@@ -19,6 +19,8 @@ pub enum Kind {
     Tags,
     /// The list of repositories.
     Catalog,
+    /// A list of the manifests that refer to another.
+    Referrers,
     /// Anything else.
     Other,
 }

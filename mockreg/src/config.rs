@@ -9,6 +9,7 @@ use mockreg_synth::catalogue::{Catalogue, CatalogueError};
 use mockreg_synth::image::ImageSpec;
 use thiserror::Error;
 
+use crate::auth::Auth;
 use crate::server::Registry;
 use crate::upload::SESSION_IDLE;
 
@@ -41,6 +42,7 @@ pub struct Builder {
     pub(crate) journal_file: Option<PathBuf>,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
+    pub(crate) auth: Auth,
 }
 
 /// Why a registry did not start.
@@ -88,6 +90,7 @@ impl Default for Builder {
             journal_file: None,
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
+            auth: Auth::none(),
         }
     }
 }
@@ -185,6 +188,13 @@ impl Builder {
     #[must_use]
     pub fn body_idle(mut self, idle: Duration) -> Self {
         self.limits.body_idle = idle;
+        self
+    }
+
+    /// How clients say who they are. Default: nobody is asked.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
         self
     }
 

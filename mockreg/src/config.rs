@@ -9,6 +9,7 @@ use mockreg_synth::catalogue::{Catalogue, CatalogueError};
 use mockreg_synth::image::ImageSpec;
 use thiserror::Error;
 
+use crate::auth::Auth;
 use crate::cache::CacheDir;
 use crate::policy::Policy;
 use crate::server::Registry;
@@ -46,6 +47,7 @@ pub struct Builder {
     pub(crate) policy: Policy,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
+    pub(crate) auth: Auth,
 }
 
 /// Why a registry did not start.
@@ -104,6 +106,7 @@ impl Default for Builder {
             policy: Policy::default(),
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
+            auth: Auth::none(),
         }
     }
 }
@@ -224,6 +227,13 @@ impl Builder {
     #[must_use]
     pub fn body_idle(mut self, idle: Duration) -> Self {
         self.limits.body_idle = idle;
+        self
+    }
+
+    /// How clients say who they are. Default: nobody is asked.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
         self
     }
 

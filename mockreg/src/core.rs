@@ -9,6 +9,7 @@ use mockreg_proto::reference::{Reference, Tag};
 use mockreg_synth::Tables;
 use mockreg_synth::image::ImageSpec;
 
+use crate::auth::Guard;
 use crate::config::Limits;
 use crate::content::Content;
 use crate::exchange::Telemetry;
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
     pub(crate) policy: Policy,
+    pub(crate) auth: Guard,
 }
 
 impl Core {

@@ -9,6 +9,7 @@
 //! ```
 
 mod admin;
+mod auth;
 mod body;
 mod budget;
 mod cache;
@@ -38,5 +39,6 @@ mod spill;
 mod store;
 mod upload;
 
+pub use auth::{Auth, HtpasswdError, PostAnswer, TokenPolicy, Users};
 pub use config::{Builder, StartError};
 pub use server::Registry;

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin;
+use crate::auth::Guard;
 use crate::budget::Budget;
 use crate::cache::CacheDir;
 use crate::config::{Builder, StartError};
@@ -159,6 +160,7 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
         limits: builder.limits,
         policy: builder.policy,
+        auth: Guard::new(builder.auth),
     })
 }
 

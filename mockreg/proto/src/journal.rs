@@ -21,6 +21,8 @@ pub enum Kind {
     Catalog,
     /// A list of the manifests that refer to another.
     Referrers,
+    /// The token service.
+    Token,
     /// Anything else.
     Other,
 }

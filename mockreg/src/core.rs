@@ -31,8 +31,8 @@ pub(crate) struct Core {
     pub(crate) uploads: Uploads,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
-    pub(crate) policy: Policy,
     pub(crate) auth: Guard,
+    pub(crate) policy: Policy,
 }
 
 impl Core {

@@ -196,8 +196,8 @@ fn kind_label(kind: Kind) -> &'static str {
         Kind::Upload => "upload",
         Kind::Tags => "tags",
         Kind::Catalog => "catalog",
-        Kind::Referrers => "referrers",
         Kind::Token => "token",
+        Kind::Referrers => "referrers",
         Kind::Other => "other",
     }
 }

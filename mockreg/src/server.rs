@@ -159,8 +159,8 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
         limits: builder.limits,
-        policy: builder.policy,
         auth: Guard::new(builder.auth),
+        policy: builder.policy,
     })
 }
 

@@ -19,10 +19,10 @@ pub enum Kind {
     Tags,
     /// The list of repositories.
     Catalog,
-    /// A list of the manifests that refer to another.
-    Referrers,
     /// The token service.
     Token,
+    /// A list of the manifests that refer to another.
+    Referrers,
     /// Anything else.
     Other,
 }

@@ -146,10 +146,10 @@ impl Serve {
             builder = builder.journal_file(journal);
         }
         builder.cache = self.cache.open();
+        builder = builder.auth(self.auth()?);
         if let Some(spill) = &self.spill {
             builder = builder.spill(spill);
         }
-        builder = builder.auth(self.auth()?);
         for path in &self.catalog {
             builder = builder.images(read_catalogue(path)?);
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::{
     Case, Client, bytes_of, check, counters, foreign, image, layer, manifest, push_blob, put_manifest,
-    registry, wait_for,
+    registry,
 };
 
 fn delete(path: impl Into<String>, status: u16) -> Case {

@@ -1,5 +1,6 @@
 //! The command line: what was typed, and which command that is. What the commands do is in files of their own.
 
+mod ca;
 mod describe;
 mod healthcheck;
 mod layer;
@@ -37,11 +38,13 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a registry until Ctrl-C or SIGTERM
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Say what a catalogue holds, with every digest
     Describe(describe::Describe),
     /// Write the bytes of one synthetic layer to standard output, or its digests
     Layer(layer::LayerCommand),
+    /// Print the certificate that clients of `serve --tls-auto` have to trust
+    Ca(ca::Ca),
     /// Ask a running server whether it is well; exits with 0 if it is
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Describe(describe) => describe.run(),
         Command::Layer(layer) => layer.run(),
+        Command::Ca(ca) => ca.run(),
         Command::Healthcheck(check) => check.run(),
     };
     match done {

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::auth::Auth;
 use crate::server::Registry;
+use crate::tls::{Tls, TlsError};
 use crate::upload::SESSION_IDLE;
 
 /// How long a connection may take to send the head of a request, or stay idle between two.
@@ -43,6 +44,7 @@ pub struct Builder {
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// Why a registry did not start.
@@ -69,6 +71,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no certificate to speak TLS with.
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] TlsError),
     /// The system gave no thread.
     #[error("no thread could be started")]
     Thread(#[source] io::Error),
@@ -91,6 +96,7 @@ impl Default for Builder {
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
             auth: Auth::none(),
+            tls: None,
         }
     }
 }
@@ -198,11 +204,18 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS on the registry port. Default: plain HTTP.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Starts the registry. When this returns, both ports listen.
     ///
     /// # Errors
-    /// A port is taken, the catalogue cannot be made, the journal file cannot be created, or the system gives no
-    /// threads.
+    /// A port is taken, the catalogue cannot be made, the journal file cannot be created, there is no certificate
+    /// to speak TLS with, or the system gives no threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
         match self.catalogue_error.take() {
             Some(error) => Err(StartError::Catalogue(error)),

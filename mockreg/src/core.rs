@@ -9,6 +9,7 @@ use mockreg_synth::Tables;
 
 use crate::auth::Guard;
 use crate::config::Limits;
+use crate::connection::Windows;
 use crate::content::Content;
 use crate::exchange::Telemetry;
 use crate::images::Images;
@@ -16,6 +17,7 @@ use crate::metrics::Levels;
 use crate::problem::{Fault, Problem};
 use crate::sink::Workshop;
 use crate::store::{Manifest, Store};
+use crate::tls::Terminator;
 use crate::upload::Uploads;
 
 /// Everything that requests share.
@@ -28,6 +30,9 @@ pub(crate) struct Core {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
     pub(crate) auth: Guard,
+    pub(crate) tls: Option<Terminator>,
+    /// What clients may send ahead over HTTP/2, all together.
+    pub(crate) windows: Windows,
 }
 
 impl Core {

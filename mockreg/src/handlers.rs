@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
 use mockreg_proto::reference::RepositoryName;
 
 use crate::body::{Body, Reply};
 use crate::call::{Call, Entrance};
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::inflow::Inflow;
 use crate::problem::{Fault, Problem};
 use crate::route::{Endpoint, Target};
 
@@ -30,7 +30,7 @@ pub(crate) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-
 /// Answers one request. The exchange comes back with the answer, to be followed until it is delivered.
 pub(crate) async fn answer(
     core: Arc<Core>,
-    request: Request<Incoming>,
+    request: Request<Inflow>,
     mut exchange: Exchange,
     entrance: Entrance,
 ) -> (Reply, Exchange) {

@@ -21,6 +21,7 @@ mod delivery;
 mod exchange;
 mod handlers;
 mod images;
+mod inflow;
 mod journal;
 mod journal_file;
 mod metrics;
@@ -32,8 +33,10 @@ mod server;
 mod sink;
 mod socket;
 mod store;
+mod tls;
 mod upload;
 
 pub use auth::{Auth, HtpasswdError, PostAnswer, TokenPolicy, Users};
 pub use config::{Builder, StartError};
 pub use server::Registry;
+pub use tls::{Tls, TlsError};

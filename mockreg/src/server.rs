@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::admin;
 use crate::auth::Guard;
 use crate::config::{Builder, StartError};
-use crate::connection::{self, STOP_GRACE};
+use crate::connection::{self, STOP_GRACE, Windows};
 use crate::content::Budget;
 use crate::core::Core;
 use crate::exchange::Telemetry;
@@ -77,9 +77,16 @@ impl Registry {
         self.admin_addr
     }
 
-    /// The base URL of the registry port: `http://127.0.0.1:5000`.
+    /// The base URL of the registry port: `http://127.0.0.1:5000`, or `https://…` where it speaks TLS.
     pub fn url(&self) -> String {
-        format!("http://{}", self.registry_addr)
+        let scheme = if self.core.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.registry_addr)
+    }
+
+    /// The certificate of the registry's own authority, as PEM, for clients to trust. `None` without TLS, and where the
+    /// certificate was given.
+    pub fn ca_certificate(&self) -> Option<&str> {
+        self.core.tls.as_ref()?.authority.as_deref()
     }
 
     /// The base URL of the admin port.
@@ -129,6 +136,7 @@ fn core(builder: Builder) -> Result<Core, StartError> {
             Err(source) => return Err(StartError::JournalFile { path, source }),
         },
     };
+    let tls = builder.tls.map(|tls| tls.terminator(builder.listen.ip()));
     let tables = Tables::shared();
     let images = Images::new(Arc::clone(&tables), builder.seed, builder.on_demand);
     images.replace(builder.images);
@@ -138,6 +146,8 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         store: Store::default(),
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
+        tls: tls.transpose().map_err(StartError::Tls)?,
+        windows: Windows::default(),
         limits: builder.limits,
         auth: Guard::new(builder.auth),
     })

@@ -14,7 +14,6 @@ use http::header::WWW_AUTHENTICATE;
 
 pub(crate) use authorization::Authorization;
 pub use policy::{PostAnswer, TokenPolicy};
-#[allow(unused_imports, reason = "for mounts that name no source")]
 pub(crate) use scope::{Access, Action, Scope, list};
 pub(crate) use token::{Mint, Purpose, SERVICE};
 use users::Verifier;

@@ -10,6 +10,8 @@ use mockreg_synth::image::ImageSpec;
 use thiserror::Error;
 
 use crate::auth::Auth;
+use crate::cache::CacheDir;
+use crate::policy::Policy;
 use crate::server::Registry;
 use crate::tls::{Tls, TlsError};
 use crate::upload::SESSION_IDLE;
@@ -41,6 +43,9 @@ pub struct Builder {
     pub(crate) admin: SocketAddr,
     pub(crate) threads: Option<usize>,
     pub(crate) journal_file: Option<PathBuf>,
+    pub(crate) cache: CacheDir,
+    pub(crate) spill: Option<PathBuf>,
+    pub(crate) policy: Policy,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
     pub(crate) auth: Auth,
@@ -74,6 +79,14 @@ pub enum StartError {
     /// There is no certificate to speak TLS with.
     #[error("TLS cannot be spoken")]
     Tls(#[source] TlsError),
+    /// Nothing can be written to the spill directory.
+    #[error("the spill directory {path} cannot be used")]
+    Spill {
+        /// The directory asked for.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system gave no thread.
     #[error("no thread could be started")]
     Thread(#[source] io::Error),
@@ -93,6 +106,9 @@ impl Default for Builder {
             admin: any_port,
             threads: None,
             journal_file: None,
+            cache: CacheDir::none(),
+            spill: None,
+            policy: Policy::default(),
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
             auth: Auth::none(),
@@ -176,6 +192,29 @@ impl Builder {
         self
     }
 
+    /// A directory for checkpoints and digests that are dear to compute, shared by all registries on the machine.
+    /// Default: none, nothing is written.
+    #[must_use]
+    pub fn table_cache(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = CacheDir::open(Some(directory.into()));
+        self
+    }
+
+    /// A directory for pushed content that the memory budget does not hold. Nothing is left there in the end.
+    /// Default: none, such content is refused.
+    #[must_use]
+    pub fn spill(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spill = Some(directory.into());
+        self
+    }
+
+    /// What this registry does differently. Default: nothing.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// How long an upload session without a request lives. Default: 10 minutes.
     #[must_use]
     pub fn upload_idle(mut self, idle: Duration) -> Self {
@@ -214,8 +253,8 @@ impl Builder {
     /// Starts the registry. When this returns, both ports listen.
     ///
     /// # Errors
-    /// A port is taken, the catalogue cannot be made, the journal file cannot be created, there is no certificate
-    /// to speak TLS with, or the system gives no threads.
+    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, there
+    /// is no certificate to speak TLS with, or the system gives no threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
         match self.catalogue_error.take() {
             Some(error) => Err(StartError::Catalogue(error)),

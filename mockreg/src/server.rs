@@ -16,15 +16,18 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::admin;
 use crate::auth::Guard;
+use crate::budget::Budget;
+use crate::cache::CacheDir;
 use crate::config::{Builder, StartError};
 use crate::connection::{self, STOP_GRACE, Windows};
-use crate::content::Budget;
+use crate::content::{SEGMENT, Storage};
 use crate::core::Core;
 use crate::exchange::Telemetry;
 use crate::images::Images;
 use crate::journal::Journal;
 use crate::journal_file::JournalFile;
 use crate::sink::Workshop;
+use crate::spill::Spill;
 use crate::store::Store;
 use crate::upload::Uploads;
 
@@ -128,6 +131,15 @@ impl Drop for Registry {
     }
 }
 
+/// The tables of the process, which keep what they compute where the first registry told them to.
+pub(crate) fn tables(cache: &CacheDir) -> Arc<Tables> {
+    let tables = Tables::shared();
+    if cache.keeps() {
+        tables.keep_in(Arc::new(cache.clone()));
+    }
+    tables
+}
+
 fn core(builder: Builder) -> Result<Core, StartError> {
     let journal_file = match builder.journal_file {
         None => None,
@@ -137,11 +149,19 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         },
     };
     let tls = builder.tls.map(|tls| tls.terminator(builder.listen.ip()));
-    let tables = Tables::shared();
+    let spill = match builder.spill {
+        None => None,
+        Some(path) => match Spill::open(&path, SEGMENT) {
+            Ok(spill) => Some(spill),
+            Err(source) => return Err(StartError::Spill { path, source }),
+        },
+    };
+    let storage = Storage { budget: Budget::new(builder.memory_budget), spill };
+    let tables = tables(&builder.cache);
     let images = Images::new(Arc::clone(&tables), builder.seed, builder.on_demand);
     images.replace(builder.images);
     Ok(Core {
-        workshop: Workshop { tables, budget: Budget::new(builder.memory_budget) },
+        workshop: Workshop { tables, storage },
         images,
         store: Store::default(),
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
@@ -150,6 +170,7 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         windows: Windows::default(),
         limits: builder.limits,
         auth: Guard::new(builder.auth),
+        policy: builder.policy,
     })
 }
 

@@ -11,7 +11,7 @@ use mockreg_proto::units::ByteCount;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ca::no_home;
-use super::{Failure, read_catalogue};
+use super::{Cache, Failure, read_catalogue};
 use crate::auth::{Auth, Users};
 use crate::config::{Builder, MEMORY_BUDGET, StartError};
 use crate::server::Registry;
@@ -76,6 +76,11 @@ pub(super) struct Serve {
     /// A further DNS name or address that the certificate of --tls-auto is good for; may be given several times
     #[arg(long, value_name = "NAME", requires = "tls_auto")]
     tls_name: Vec<String>,
+    /// Directory for pushed content beyond that memory; without one it is refused. Nothing is left there
+    #[arg(long, value_name = "DIR")]
+    spill: Option<PathBuf>,
+    #[command(flatten)]
+    cache: Cache,
     /// How clients say who they are: not at all, by name and password, or by a token that /token gives them
     #[arg(long, value_enum, default_value_t = AuthMode::None)]
     auth: AuthMode,
@@ -126,6 +131,9 @@ impl Serve {
         runtime.block_on(async {
             // Before the ready line: a script may stop the server as soon as it has read it.
             let mut signals = Signals::new().map_err(Failure::environment)?;
+            // Without a handler, writing beyond the limit of a file's size ends the program; with one, it is an error.
+            let _size_limit = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
+                .map_err(Failure::environment)?;
             let registry = self.builder()?.start().map_err(explain)?;
             announce(&registry, port_file.as_deref()).map_err(Failure::environment)?;
             signals.next().await;
@@ -153,9 +161,13 @@ impl Serve {
         if let Some(journal) = &self.journal {
             builder = builder.journal_file(journal);
         }
+        builder.cache = self.cache.open();
         builder = builder.auth(self.auth()?);
         if let Some(tls) = self.tls()? {
             builder = builder.tls(tls);
+        }
+        if let Some(spill) = &self.spill {
+            builder = builder.spill(spill);
         }
         for path in &self.catalog {
             builder = builder.images(read_catalogue(path)?);

@@ -26,9 +26,19 @@ const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// What a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The registry.
+    Registry,
+    /// The second listener, for downloads.
+    Downloads,
+}
+
 /// How a connection came in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entrance {
+    pub(crate) door: Door,
     /// The server's own address on it.
     pub(crate) local: SocketAddr,
     /// It is under TLS.
@@ -86,11 +96,20 @@ impl Call {
     /// between may say by `X-Forwarded-Proto` that the client speaks TLS with it.
     pub(crate) fn origin(&self) -> String {
         let forwarded = self.header(&FORWARDED_PROTO).filter(|scheme| matches!(*scheme, "http" | "https"));
-        let scheme = forwarded.unwrap_or(if self.entrance.secure { "https" } else { "http" });
         match &self.host {
-            Some(host) => format!("{scheme}://{host}"),
-            None => format!("{scheme}://{}", self.entrance.local),
+            Some(host) => format!("{}://{host}", forwarded.unwrap_or(self.scheme())),
+            None => format!("{}://{}", forwarded.unwrap_or(self.scheme()), self.entrance.local),
         }
+    }
+
+    /// What URLs for another port of this server begin with: the host as the client has it, and that port.
+    pub(crate) fn origin_at(&self, port: u16) -> String {
+        let host = self.host.as_deref().map_or_else(|| self.entrance.local.ip().to_string(), without_port);
+        format!("{}://{host}:{port}", self.scheme())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.entrance.secure { "https" } else { "http" }
     }
 
     /// The repository.
@@ -184,6 +203,16 @@ impl Call {
 fn is_host(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)
+}
+
+/// The host of `host:port`, or of `host` alone.
+fn without_port(host: &str) -> String {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            name.into()
+        }
+        _ => host.into(),
+    }
 }
 
 /// A digest, or the answer to a malformed one.

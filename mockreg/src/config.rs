@@ -50,6 +50,7 @@ pub struct Builder {
     pub(crate) limits: Limits,
     pub(crate) auth: Auth,
     pub(crate) tls: Option<Tls>,
+    pub(crate) redirect_blobs: Option<SocketAddr>,
 }
 
 /// Why a registry did not start.
@@ -58,7 +59,7 @@ pub enum StartError {
     /// A port cannot be listened on: it is taken, or the address is not this machine's.
     #[error("the {port} port cannot listen on {address}")]
     Listen {
-        /// `registry` or `admin`.
+        /// `registry`, `admin` or `downloads`.
         port: &'static str,
         /// The address asked for.
         address: SocketAddr,
@@ -113,6 +114,7 @@ impl Default for Builder {
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
             auth: Auth::none(),
             tls: None,
+            redirect_blobs: None,
         }
     }
 }
@@ -247,6 +249,14 @@ impl Builder {
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Downloads of blobs are redirected to a second listener on this address, by URLs that are good for a while; see
+    /// [`RedirectPolicy`](crate::policy::RedirectPolicy). Default: the registry answers with the blob.
+    #[must_use]
+    pub fn redirect_blobs(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.redirect_blobs = Some(address.into());
         self
     }
 

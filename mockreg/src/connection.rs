@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 pub(crate) use window::Windows;
 
-use crate::call::Entrance;
+use crate::call::{Door, Entrance};
 use crate::core::Core;
 use crate::tls::{H2, Terminator};
 
@@ -56,7 +56,13 @@ struct Line {
 }
 
 /// Serves a connection until it ends or the server stops.
-pub(crate) async fn serve(core: Arc<Core>, stream: TcpStream, conn: u64, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    core: Arc<Core>,
+    stream: TcpStream,
+    conn: u64,
+    door: Door,
+    mut stop: watch::Receiver<bool>,
+) {
     if let Err(error) = tune(&stream) {
         tracing::debug!(conn, %error, "socket options were not set");
     }
@@ -66,7 +72,7 @@ pub(crate) async fn serve(core: Arc<Core>, stream: TcpStream, conn: u64, mut sto
         greeted = greeting(&core, &stream) => greeted,
         _ = stop.wait_for(|stop| *stop) => Greeting::Nothing,
     };
-    let entrance = Entrance { local, secure: core.tls.is_some() };
+    let entrance = Entrance { door, local, secure: core.tls.is_some() };
     let line = Line { core: Arc::clone(&core), conn, entrance, stop };
     Box::pin(speak(line, stream, greeted)).await;
     core.telemetry.disconnected(conn);

@@ -19,6 +19,7 @@ use crate::manifest::{self, Listing, Manifest};
 use crate::metrics::Levels;
 use crate::policy::Policy;
 use crate::problem::{Fault, Problem};
+use crate::redirect::Redirector;
 use crate::sink::Workshop;
 use crate::store::{Full, Gone, Store};
 use crate::tls::Terminator;
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) auth: Guard,
     pub(crate) tls: Option<Terminator>,
+    pub(crate) redirects: Option<Redirector>,
     /// What clients may send ahead over HTTP/2, all together.
     pub(crate) windows: Windows,
     pub(crate) policy: Policy,

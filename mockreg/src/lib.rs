@@ -31,6 +31,7 @@ mod metrics;
 pub mod policy;
 mod problem;
 mod query;
+mod redirect;
 mod refusal;
 mod route;
 mod server;
@@ -41,7 +42,7 @@ mod store;
 mod tls;
 mod upload;
 
-pub use auth::{Auth, HtpasswdError, PostAnswer, TokenPolicy, Users};
+pub use auth::{Auth, HtpasswdError, Users};
 pub use config::{Builder, StartError};
 pub use server::Registry;
 pub use tls::{Tls, TlsError};

@@ -34,7 +34,8 @@ Examples:
   mockreg serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --port-file ready.json
   mockreg serve --catalog base.yaml --catalog apps.yaml --journal requests.ndjson
   htpasswd -nbB ann secret > users && mockreg serve --auth bearer --htpasswd users --anonymous-pull
-  mockreg serve --tls-auto tls && mockreg ca --dir tls > ca.pem && curl --cacert ca.pem https://localhost:5000/v2/")]
+  mockreg serve --tls-auto tls && mockreg ca --dir tls > ca.pem && curl --cacert ca.pem https://localhost:5000/v2/
+  mockreg serve --redirect-blobs 127.0.0.1:5443")]
 pub(super) struct Serve {
     /// A catalogue to serve (YAML or JSON); may be given several times
     #[arg(long, value_name = "FILE")]
@@ -81,6 +82,13 @@ pub(super) struct Serve {
     spill: Option<PathBuf>,
     #[command(flatten)]
     cache: Cache,
+    /// Redirect downloads of blobs to a second listener on this address, by URLs that are good for a while;
+    /// it refuses requests with an Authorization header, as object stores do
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    redirect_blobs: Option<SocketAddr>,
+    /// What those URLs begin with, where the second listener is behind a proxy
+    #[arg(long, value_name = "URL", requires = "redirect_blobs")]
+    redirect_url: Option<String>,
     /// How clients say who they are: not at all, by name and password, or by a token that /token gives them
     #[arg(long, value_enum, default_value_t = AuthMode::None)]
     auth: AuthMode,
@@ -169,6 +177,10 @@ impl Serve {
         if let Some(spill) = &self.spill {
             builder = builder.spill(spill);
         }
+        if let Some(address) = self.redirect_blobs {
+            builder = builder.redirect_blobs(address);
+            builder.policy.redirects.base_url.clone_from(&self.redirect_url);
+        }
         for path in &self.catalog {
             builder = builder.images(read_catalogue(path)?);
         }
@@ -246,6 +258,7 @@ fn announce(registry: &Registry, port_file: Option<&Path>) -> anyhow::Result<()>
     let mut line = ReadyLine::new("mockreg", env!("CARGO_PKG_VERSION"));
     line.registry = Some(registry.url());
     line.admin = Some(registry.admin_url());
+    line.downloads = registry.downloads_url();
     let text = serde_json::to_string(&line).expect("texts always serialise") + "\n";
     if let Some(path) = port_file {
         write_at_once(path, &text).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -271,7 +284,11 @@ fn explain(error: StartError) -> Failure {
     match &error {
         StartError::Catalogue(_) | StartError::Tls(_) => Failure::usage(error),
         StartError::Listen { port, address, source } if source.kind() == io::ErrorKind::AddrInUse => {
-            let option = if *port == "registry" { "--listen" } else { "--admin" };
+            let option = match *port {
+                "registry" => "--listen",
+                "admin" => "--admin",
+                _ => "--redirect-blobs",
+            };
             let remedy = format!(
                 "{address} is in use; choose another address with {option} (port 0 takes any free one), or see who \
                  has it with `ss -ltnp 'sport = :{}'`",

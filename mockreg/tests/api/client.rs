@@ -69,7 +69,11 @@ impl Client {
 
     /// A connection to a registry, under TLS where it speaks that.
     pub(crate) fn of(registry: &Registry) -> Self {
-        let address = registry.registry_addr();
+        Self::to(registry, registry.registry_addr())
+    }
+
+    /// As [`Client::of`], to another of its ports.
+    pub(crate) fn to(registry: &Registry, address: SocketAddr) -> Self {
         let Some(authority) = registry.ca_certificate() else { return Self::new(address) };
         let session = rustls::ClientConnection::new(trusting(authority, b"http/1.1"), address.ip().into());
         let stream = rustls::StreamOwned::new(session.unwrap(), connect(address));

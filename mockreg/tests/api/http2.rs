@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mockreg::{Auth, Registry, Tls, TokenPolicy};
+use mockreg::policy::{Policy, TokenPolicy};
+use mockreg::{Auth, Registry, Tls};
 use mockreg_proto::digest::Digest;
 use mockreg_proto::units::ByteCount;
 
@@ -169,9 +170,10 @@ async fn a_refused_body_spoils_no_other_stream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_tokens_pass_and_larger_heads_are_refused() {
-    let policy = TokenPolicy { padded_to: ByteCount(32 << 10), ..TokenPolicy::default() };
-    let auth = Auth::bearer([("ann", "secret")]).tokens(policy).anonymous_pull(true);
-    let registry = Registry::builder().tls(Tls::ephemeral()).auth(auth).start().unwrap();
+    let tokens = TokenPolicy { padded_to: ByteCount(32 << 10), ..TokenPolicy::default() };
+    let policy = Policy { tokens, ..Policy::default() };
+    let auth = Auth::bearer([("ann", "secret")]).anonymous_pull(true);
+    let registry = Registry::builder().tls(Tls::ephemeral()).auth(auth).policy(policy).start().unwrap();
     let mut client = Client::of(&registry).await;
     let challenge = client.get("/v2/").await;
     let realm = format!("Bearer realm=\"{}/token\"", registry.url());

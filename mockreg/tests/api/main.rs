@@ -14,6 +14,7 @@ mod program;
 mod pull;
 mod push;
 mod ranges;
+mod redirects;
 mod synthetic;
 mod tls;
 mod vanishing;

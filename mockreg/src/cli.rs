@@ -1,5 +1,6 @@
 //! The command line: what was typed, and which command that is. What the commands do is in files of their own.
 
+mod ca;
 mod describe;
 mod healthcheck;
 mod layer;
@@ -45,13 +46,15 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a registry until Ctrl-C or SIGTERM
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Say what a catalogue holds, with every digest
     Describe(describe::Describe),
     /// Write the bytes of one synthetic layer to standard output, or its digests
     Layer(layer::LayerCommand),
     /// Derive or check the checkpoints that digests of large layers start from
     Tables(tables::TablesCommand),
+    /// Print the certificate that clients of `serve --tls-auto` have to trust
+    Ca(ca::Ca),
     /// Ask a running server whether it is well; exits with 0 if it is
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Describe(describe) => describe.run(),
         Command::Layer(layer) => layer.run(),
         Command::Tables(tables) => tables.run(),
+        Command::Ca(ca) => ca.run(),
         Command::Healthcheck(check) => check.run(),
     };
     match done {

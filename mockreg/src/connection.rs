@@ -54,8 +54,8 @@ pub(crate) async fn serve(
     if let Err(error) = tune(&stream) {
         tracing::debug!(conn, %error, "socket options were not set");
     }
-    let Ok(local) = stream.local_addr() else { return };
-    let entrance = Entrance { local, secure: false };
+    let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    let entrance = Entrance { local, remote, secure: false };
     let outgoing = Arc::new(Mutex::new(Outgoing::default()));
     core.telemetry.connected(conn, &outgoing);
     let greeted = tokio::select! {

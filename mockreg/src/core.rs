@@ -13,7 +13,9 @@ use crate::content::Content;
 use crate::exchange::Telemetry;
 use crate::images::Images;
 use crate::metrics::Levels;
+use crate::pace::Paces;
 use crate::problem::{Fault, Problem};
+use crate::quota::Meters;
 use crate::sink::Workshop;
 use crate::store::{Manifest, Store};
 use crate::upload::Uploads;
@@ -28,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
     pub(crate) auth: Guard,
+    pub(crate) meters: Meters,
+    pub(crate) paces: Paces,
 }
 
 impl Core {
@@ -119,6 +123,7 @@ impl Core {
     pub(crate) fn reset(&self, run_id: Option<&str>) {
         self.uploads.clear();
         self.store.clear();
+        self.meters.reset();
         // Whoever has its answer already is part of what is forgotten.
         self.telemetry.settle();
         self.telemetry.journal.clear();

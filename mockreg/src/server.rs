@@ -149,6 +149,8 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
         limits: builder.limits,
+        meters: Meters::default(),
+        paces: Paces::default(),
         auth: Guard::new(builder.auth),
     })
 }

@@ -128,7 +128,8 @@ impl Client {
 
 impl Buckets {
     fn new(quota: &Quota, interval: Duration) -> Self {
-        let cells = Cells::with_period(interval).expect("the interval is above 0").allow_burst(quota.requests);
+        let cells =
+            Cells::with_period(interval).expect("the interval is above 0").allow_burst(quota.requests);
         Self { limiter: RateLimiter::keyed(cells).with_middleware(), seen: HashMap::new() }
     }
 

@@ -39,7 +39,7 @@ pub struct Auth {
     users: Users,
     anonymous_pull: bool,
     push_deletes: bool,
-    tokens: TokenPolicy,
+    tokens: Option<TokenPolicy>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,10 +81,10 @@ impl Auth {
         self
     }
 
-    /// How tokens are made, refused and asked for. Default: right.
+    /// How tokens are made, refused and asked for. Default: as [`Policy`](crate::policy::Policy) has it.
     #[must_use]
     pub fn tokens(mut self, policy: TokenPolicy) -> Self {
-        self.tokens = policy;
+        self.tokens = Some(policy);
         self
     }
 }
@@ -118,12 +118,12 @@ pub(crate) struct Guard {
 
 impl Guard {
     /// A guard who does as `auth` says.
-    pub(crate) fn new(auth: Auth) -> Self {
+    pub(crate) fn new(auth: Auth, tokens: &TokenPolicy) -> Self {
         Self {
             mode: auth.mode,
             anonymous_pull: auth.anonymous_pull,
             push_deletes: auth.push_deletes,
-            tokens: auth.tokens,
+            tokens: auth.tokens.unwrap_or_else(|| tokens.clone()),
             mint: Mint::new(),
             users: Verifier::new(auth.users),
         }

@@ -4,6 +4,7 @@ mod describe;
 mod healthcheck;
 mod layer;
 mod serve;
+mod vendor;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ enum Command {
     Describe(describe::Describe),
     /// Write the bytes of one synthetic layer to standard output, or its digests
     Layer(layer::LayerCommand),
+    /// Say how well-known registries differ from the specification
+    Vendor(vendor::VendorCommand),
     /// Ask a running server whether it is well; exits with 0 if it is
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Describe(describe) => describe.run(),
         Command::Layer(layer) => layer.run(),
+        Command::Vendor(vendor) => vendor.run(),
         Command::Healthcheck(check) => check.run(),
     };
     match done {

@@ -1,6 +1,7 @@
 //! One line of a request journal: who asked for what, which attempt, how many bytes really moved, how it ended.
 //! Retries, resumes, duplicate bytes and connection reuse are computed from these lines.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a request was about.
@@ -21,6 +22,8 @@ pub enum Kind {
     Catalog,
     /// The token service.
     Token,
+    /// A list of the manifests that refer to another.
+    Referrers,
     /// Anything else.
     Other,
 }

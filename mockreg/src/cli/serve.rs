@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Cache, Failure, read_catalogue};
 use crate::auth::{Auth, Users};
 use crate::config::{Builder, MEMORY_BUDGET, StartError};
+use crate::policy::Policy;
 use crate::server::Registry;
 
 /// Serves images from a catalogue and from their names, and takes pushes.
@@ -60,6 +61,9 @@ pub(super) struct Serve {
     /// Memory for pushed content (64MiB, 1GB); synthetic layers take none of it
     #[arg(long, value_name = "SIZE", default_value_t = ByteCount(MEMORY_BUDGET))]
     memory_budget: ByteCount,
+    /// Directory for pushed content beyond that memory; without one it is refused. Nothing is left there
+    #[arg(long, value_name = "DIR")]
+    spill: Option<PathBuf>,
     #[command(flatten)]
     cache: Cache,
     /// How clients say who they are: not at all, by name and password, or by a token that /token gives them
@@ -71,6 +75,9 @@ pub(super) struct Serve {
     /// Let clients without a name pull
     #[arg(long)]
     anonymous_pull: bool,
+    /// Behave like a well-known registry; `mockreg vendor list` names them
+    #[arg(long, value_name = "NAME")]
+    vendor: Option<String>,
     /// Write every line of the request journal to this file (NDJSON)
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -112,6 +119,9 @@ impl Serve {
         runtime.block_on(async {
             // Before the ready line: a script may stop the server as soon as it has read it.
             let mut signals = Signals::new().map_err(Failure::environment)?;
+            // Without a handler, writing beyond the limit of a file's size ends the program; with one, it is an error.
+            let _size_limit = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
+                .map_err(Failure::environment)?;
             let registry = self.builder()?.start().map_err(explain)?;
             announce(&registry, port_file.as_deref()).map_err(Failure::environment)?;
             signals.next().await;
@@ -141,6 +151,12 @@ impl Serve {
         }
         builder.cache = self.cache.open();
         builder = builder.auth(self.auth()?);
+        if let Some(spill) = &self.spill {
+            builder = builder.spill(spill);
+        }
+        if let Some(vendor) = &self.vendor {
+            builder = builder.policy(Policy::like(vendor).map_err(Failure::usage)?);
+        }
         for path in &self.catalog {
             builder = builder.images(read_catalogue(path)?);
         }
@@ -232,7 +248,7 @@ fn write_at_once(path: &Path, text: &str) -> io::Result<()> {
 /// A registry that did not start, with what to do about it.
 fn explain(error: StartError) -> Failure {
     match &error {
-        StartError::Catalogue(_) => Failure::usage(error),
+        StartError::Catalogue(_) | StartError::Policy(_) => Failure::usage(error),
         StartError::Listen { port, address, source } if source.kind() == io::ErrorKind::AddrInUse => {
             let option = if *port == "registry" { "--listen" } else { "--admin" };
             let remedy = format!(

@@ -8,6 +8,7 @@ mod auth;
 mod bad_input;
 mod client;
 mod manifests;
+mod policies;
 mod program;
 mod pull;
 mod push;

@@ -6,6 +6,7 @@ mod healthcheck;
 mod layer;
 mod serve;
 mod tables;
+mod vendor;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Command {
     Tables(tables::TablesCommand),
     /// Print the certificate that clients of `serve --tls-auto` have to trust
     Ca(ca::Ca),
+    /// Say how well-known registries differ from the specification
+    Vendor(vendor::VendorCommand),
     /// Ask a running server whether it is well; exits with 0 if it is
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Layer(layer) => layer.run(),
         Command::Tables(tables) => tables.run(),
         Command::Ca(ca) => ca.run(),
+        Command::Vendor(vendor) => vendor.run(),
         Command::Healthcheck(check) => check.run(),
     };
     match done {

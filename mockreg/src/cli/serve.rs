@@ -14,6 +14,7 @@ use super::ca::no_home;
 use super::{Cache, Failure, read_catalogue};
 use crate::auth::{Auth, Users};
 use crate::config::{Builder, MEMORY_BUDGET, StartError};
+use crate::policy::Policy;
 use crate::server::Registry;
 use crate::tls::{Tls, default_directory};
 
@@ -99,6 +100,9 @@ pub(super) struct Serve {
     /// Let clients without a name pull
     #[arg(long)]
     anonymous_pull: bool,
+    /// Behave like a well-known registry; `mockreg vendor list` names them
+    #[arg(long, value_name = "NAME")]
+    vendor: Option<String>,
     /// Write every line of the request journal to this file (NDJSON)
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -176,6 +180,9 @@ impl Serve {
         }
         if let Some(spill) = &self.spill {
             builder = builder.spill(spill);
+        }
+        if let Some(vendor) = &self.vendor {
+            builder = builder.policy(Policy::like(vendor).map_err(Failure::usage)?);
         }
         if let Some(address) = self.redirect_blobs {
             builder = builder.redirect_blobs(address);
@@ -273,7 +280,7 @@ fn write_at_once(path: &Path, text: &str) -> io::Result<()> {
 /// A registry that did not start, with what to do about it.
 fn explain(error: StartError) -> Failure {
     match &error {
-        StartError::Catalogue(_) | StartError::Tls(_) => Failure::usage(error),
+        StartError::Catalogue(_) | StartError::Policy(_) | StartError::Tls(_) => Failure::usage(error),
         StartError::Listen { port, address, source } if source.kind() == io::ErrorKind::AddrInUse => {
             let option = match *port {
                 "registry" => "--listen",

@@ -275,7 +275,8 @@ pub(crate) fn push_blob_as(
 ) -> Digest {
     let digest = Digest::of(bytes);
     let location = open_upload_as(client, repository, headers);
-    let answer = client.send("PUT", &format!("{location}?digest={digest}"), headers, bytes);
+    let joint = if location.contains('?') { '&' } else { '?' };
+    let answer = client.send("PUT", &format!("{location}{joint}digest={digest}"), headers, bytes);
     assert_eq!(answer.status, 201, "{answer:?}");
     digest
 }

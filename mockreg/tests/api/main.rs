@@ -17,6 +17,7 @@ mod policies;
 mod program;
 mod pull;
 mod push;
+mod quotas;
 mod ranges;
 mod redirects;
 mod referrers;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use mockreg_synth::catalogue::{Catalogue, CatalogueError};
 use mockreg_synth::image::ImageSpec;
+use mockreg_synth::name::{self, NameError};
 use thiserror::Error;
 
+use crate::admin::Given;
 use crate::cache::CacheDir;
 use crate::server::Registry;
 use crate::upload::SESSION_IDLE;
@@ -33,7 +35,8 @@ pub struct Builder {
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) images: Vec<ImageSpec>,
-    catalogue_error: Option<CatalogueError>,
+    catalogue_error: Option<BadImages>,
+    pub(crate) given: Given,
     pub(crate) memory_budget: u64,
     pub(crate) on_demand: bool,
     pub(crate) listen: SocketAddr,
@@ -43,6 +46,13 @@ pub struct Builder {
     pub(crate) cache: CacheDir,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
+}
+
+/// Images that were asked for and cannot be made.
+#[derive(Clone, Debug)]
+enum BadImages {
+    Catalogue(CatalogueError),
+    Name(String, NameError),
 }
 
 /// Why a registry did not start.
@@ -61,6 +71,14 @@ pub enum StartError {
     /// A catalogue describes images that cannot be made.
     #[error("the catalogue cannot be served")]
     Catalogue(#[source] CatalogueError),
+    /// An image was asked for by a name that means none.
+    #[error("the image `{name}` cannot be made")]
+    Image {
+        /// The name asked for.
+        name: String,
+        /// Why it means none.
+        source: NameError,
+    },
     /// The journal file cannot be created.
     #[error("the journal file {path} cannot be created")]
     JournalFile {
@@ -82,6 +100,7 @@ impl Default for Builder {
             seed: 1,
             images: Vec::new(),
             catalogue_error: None,
+            given: Given::None,
             memory_budget: MEMORY_BUDGET,
             on_demand: true,
             listen: any_port,
@@ -116,7 +135,22 @@ impl Builder {
     pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
         match catalogue.images() {
             Ok(images) => self.images.extend(images),
-            Err(error) => self.catalogue_error = Some(error),
+            Err(error) => self.catalogue_error = Some(BadImages::Catalogue(error)),
+        }
+        self.given = self.given.and(serde_json::to_vec(&catalogue).ok().map(Into::into));
+        self
+    }
+
+    /// Adds one image: `repository` and `tag` as it is to be pulled, `name` what it consists of, in the words that
+    /// stand behind `synth/`: `10mb`, `1gib-x8`, `300mib-tar`.
+    #[must_use]
+    pub fn image(mut self, repository: &str, tag: &str, name: &str) -> Self {
+        match name::parse(&format!("{}{name}", name::PREFIX), self.seed) {
+            Ok(image) => {
+                self.images.push(ImageSpec { repository: repository.into(), tag: tag.into(), ..image });
+                self.given = Given::Several;
+            }
+            Err(source) => self.catalogue_error = Some(BadImages::Name(name.to_owned(), source)),
         }
         self
     }
@@ -125,6 +159,7 @@ impl Builder {
     #[must_use]
     pub fn images(mut self, images: Vec<ImageSpec>) -> Self {
         self.images.extend(images);
+        self.given = Given::Several;
         self
     }
 
@@ -206,7 +241,8 @@ impl Builder {
     /// threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
         match self.catalogue_error.take() {
-            Some(error) => Err(StartError::Catalogue(error)),
+            Some(BadImages::Catalogue(error)) => Err(StartError::Catalogue(error)),
+            Some(BadImages::Name(name, source)) => Err(StartError::Image { name, source }),
             None => Registry::start(self),
         }
     }

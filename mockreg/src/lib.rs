@@ -9,6 +9,7 @@
 //! ```
 
 mod admin;
+mod assertions;
 mod body;
 mod cache;
 mod call;
@@ -17,9 +18,12 @@ mod config;
 mod connection;
 mod content;
 mod core;
+mod counters;
+mod coverage;
 mod delivery;
 mod exchange;
 mod handlers;
+mod held;
 mod images;
 mod journal;
 mod journal_file;
@@ -32,7 +36,14 @@ mod server;
 mod sink;
 mod socket;
 mod store;
+mod tally;
 mod upload;
 
+pub use assertions::{Blob, Blobs, Journal, Manifest, Manifests, Tokens, Uploads};
 pub use config::{Builder, StartError};
+pub use counters::Counters;
+pub use held::HeldImage;
+pub use journal::Extent;
+pub use metrics::{Levels, Totals};
 pub use server::Registry;
+pub use tally::Tallied;

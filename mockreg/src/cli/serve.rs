@@ -193,7 +193,7 @@ fn write_at_once(path: &Path, text: &str) -> io::Result<()> {
 /// A registry that did not start, with what to do about it.
 fn explain(error: StartError) -> Failure {
     match &error {
-        StartError::Catalogue(_) => Failure::usage(error),
+        StartError::Catalogue(_) | StartError::Image { .. } => Failure::usage(error),
         StartError::Listen { port, address, source } if source.kind() == io::ErrorKind::AddrInUse => {
             let option = if *port == "registry" { "--listen" } else { "--admin" };
             let remedy = format!(

@@ -72,6 +72,28 @@ impl Client {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// As [`Client::raw`], where the server may have gone.
+    pub(crate) fn try_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Whether something has come that was not read yet.
+    pub(crate) fn has_answer(&mut self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let came = stream.peek(&mut [0]).is_ok_and(|count| count > 0);
+        stream.set_nonblocking(false).unwrap();
+        came
+    }
+
+    /// Reads one chunk of a body that is sent in chunks.
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        let size = usize::from_str_radix(&self.line(), 16).unwrap();
+        let bytes = self.read(size);
+        self.line();
+        bytes
+    }
+
     /// Sends the head of a request.
     pub(crate) fn head(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);

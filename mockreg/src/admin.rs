@@ -5,7 +5,9 @@
 mod body;
 mod catalogue;
 mod journal;
+mod openapi;
 mod serve;
+mod verify;
 
 use std::sync::Arc;
 
@@ -40,6 +42,8 @@ fn routes(core: Arc<Core>) -> Router {
         .route("/journal", get(journal::read).delete(journal::clear))
         .route("/catalog", get(catalogue::read).put(catalogue::replace))
         .route("/reset", post(reset))
+        .route("/verify", post(verify::verify))
+        .route("/openapi.json", get(|| async { json(openapi::document()) }))
         .layer(from_fn(errors_as_json))
         .with_state(core)
 }

@@ -4,6 +4,7 @@ mod describe;
 mod healthcheck;
 mod layer;
 mod serve;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -35,7 +36,9 @@ Examples:
   mockreg serve --catalog images.yaml
       The repositories, tags and layers that a file lists.
   mockreg layer synth/10mb | tar tzv
-      One layer, without a registry.";
+      One layer, without a registry.
+  mockreg verify http://127.0.0.1:5000/synth/10mb http://127.0.0.1:5001/mirror/10mb
+      Whether a copy is the same, byte for byte.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -45,6 +48,8 @@ enum Command {
     Describe(describe::Describe),
     /// Write the bytes of one synthetic layer to standard output, or its digests
     Layer(layer::LayerCommand),
+    /// Compare two repositories or registries, byte for byte
+    Verify(verify::Verify),
     /// Ask a running server whether it is well; exits with 0 if it is
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -89,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Describe(describe) => describe.run(),
         Command::Layer(layer) => layer.run(),
+        Command::Verify(verify) => verify.run(),
         Command::Healthcheck(check) => check.run(),
     };
     match done {

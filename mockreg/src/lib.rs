@@ -38,6 +38,7 @@ mod socket;
 mod store;
 mod tally;
 mod upload;
+pub mod verify;
 
 pub use assertions::{Blob, Blobs, Journal, Manifest, Manifests, Tokens, Uploads};
 pub use config::{Builder, StartError};

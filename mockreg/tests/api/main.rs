@@ -13,3 +13,4 @@ mod push;
 mod ranges;
 mod synthetic;
 mod vanishing;
+mod verify;

@@ -11,6 +11,7 @@ use mockreg_synth::name::{self, NameError};
 use thiserror::Error;
 
 use crate::admin::Given;
+use crate::auth::Auth;
 use crate::cache::CacheDir;
 use crate::server::Registry;
 use crate::upload::SESSION_IDLE;
@@ -46,6 +47,7 @@ pub struct Builder {
     pub(crate) cache: CacheDir,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
+    pub(crate) auth: Auth,
 }
 
 /// Images that were asked for and cannot be made.
@@ -110,6 +112,7 @@ impl Default for Builder {
             cache: CacheDir::none(),
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
+            auth: Auth::none(),
         }
     }
 }
@@ -231,6 +234,13 @@ impl Builder {
     #[must_use]
     pub fn body_idle(mut self, idle: Duration) -> Self {
         self.limits.body_idle = idle;
+        self
+    }
+
+    /// How clients say who they are. Default: nobody is asked.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
         self
     }
 

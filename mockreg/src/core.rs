@@ -8,6 +8,7 @@ use mockreg_proto::reference::Reference;
 use mockreg_synth::Tables;
 
 use crate::admin::Document;
+use crate::auth::Guard;
 use crate::config::Limits;
 use crate::content::Content;
 use crate::counters::Counters;
@@ -29,6 +30,7 @@ pub(crate) struct Core {
     pub(crate) uploads: Uploads,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
+    pub(crate) auth: Guard,
 }
 
 impl Core {

@@ -10,6 +10,7 @@
 
 mod admin;
 mod assertions;
+mod auth;
 mod body;
 mod cache;
 mod call;
@@ -41,6 +42,7 @@ mod upload;
 pub mod verify;
 
 pub use assertions::{Blob, Blobs, Journal, Manifest, Manifests, Tokens, Uploads};
+pub use auth::{Auth, HtpasswdError, PostAnswer, TokenPolicy, Users};
 pub use config::{Builder, StartError};
 pub use counters::Counters;
 pub use held::HeldImage;

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{self, Document};
 use crate::assertions;
+use crate::auth::Guard;
 use crate::cache::CacheDir;
 use crate::config::{Builder, StartError};
 use crate::connection::{self, STOP_GRACE};
@@ -180,6 +181,7 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
         limits: builder.limits,
+        auth: Guard::new(builder.auth),
     })
 }
 

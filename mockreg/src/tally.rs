@@ -38,8 +38,6 @@ pub struct Tallied {
     pub duplicate_bytes_out: u64,
     /// Blob transfers that were not followed, for the registry follows 100,000 different blobs in each direction.
     pub blobs_not_followed: u64,
-    /// Tokens given out.
-    pub tokens_issued: u64,
     /// Requests answered with 429.
     pub rate_limited: u64,
     /// Most requests under way at once.
@@ -102,7 +100,6 @@ impl Tally {
         *state.counted.by_kind.entry(line.kind).or_default().entry(line.status).or_default() += 1;
         match (line.kind, line.status) {
             (_, 429) => state.counted.rate_limited += 1,
-            (Kind::Token, 200) => state.counted.tokens_issued += 1,
             (Kind::Blob, 200 | 206) if line.method == "GET" => state.pulled(line),
             (Kind::Upload, 201) => state.pushed(line),
             _ => {}
@@ -249,14 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_limits_are_counted_and_a_reset_forgets() {
+    fn limits_met_and_peaks_are_counted_and_a_reset_forgets() {
         let tally = Tally::default();
         (0..3).for_each(|_| tally.requests.enter());
         tally.requests.leave();
-        tally.ended(&line(Kind::Token, "GET", 200));
         tally.ended(&line(Kind::Manifest, "GET", 429));
         let tallied = tally.tallied();
-        assert_eq!((tallied.tokens_issued, tallied.rate_limited, tallied.requests_in_flight_peak), (1, 1, 3));
+        assert_eq!((tallied.rate_limited, tallied.requests_in_flight_peak), (1, 3));
         tally.reset();
         assert_eq!(tally.tallied(), Tallied { requests_in_flight_peak: 2, ..Tallied::default() });
     }

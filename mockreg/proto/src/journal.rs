@@ -22,7 +22,7 @@ pub enum Kind {
     Tags,
     /// The list of repositories.
     Catalog,
-    /// A token of the token service.
+    /// The token service.
     Token,
     /// Anything else.
     Other,

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use mockreg_proto::document;
 use mockreg_synth::catalogue::{self, Catalogue};
 use mockreg_synth::image::ImageSpec;
 use tokio::sync::Semaphore;
@@ -16,6 +17,8 @@ use crate::core::Core;
 
 /// Largest body of `PUT /catalog`: some 100,000 images, listed one by one.
 pub(super) const MAX_CATALOGUE: usize = 16 << 20;
+/// What errors call the document.
+const BODY: &str = "request body";
 /// Catalogues read at once. Each may take its bound, and the plan a hundred megabytes.
 const MAX_READERS: usize = 4;
 
@@ -78,7 +81,7 @@ pub(super) async fn read(State(core): State<Arc<Core>>) -> Response {
 
 fn normal(text: &[u8]) -> Catalogue {
     let text = std::str::from_utf8(text).expect("it was read as text before");
-    mockreg_proto::document::read("catalogue", text).expect("it was read as a catalogue before")
+    document::read(BODY, text).expect("it was read as a catalogue before")
 }
 
 /// `PUT /catalog`: replaces all that the catalogue offered; pushed content stays.
@@ -100,15 +103,21 @@ pub(super) async fn replace(State(core): State<Arc<Core>>, request: axum::extrac
             tokio::spawn(async move { core.images.prepare().await });
             StatusCode::NO_CONTENT.into_response()
         }
-        Ok(Err(reason)) => refused(StatusCode::BAD_REQUEST, &reason),
+        Ok(Err((status, reason))) => refused(status, &reason),
         Err(error) => failed(&error),
     }
 }
 
-/// The images of a catalogue. A large one takes a second to plan.
-fn planned(body: &[u8]) -> Result<Vec<ImageSpec>, String> {
-    let text = std::str::from_utf8(body).map_err(|error| format!("request body: {error}"))?;
-    catalogue::read("request body", text).map(|(_, images)| images).map_err(|error| error.to_string())
+/// The images of a catalogue. A large one takes a second to plan. What is no catalogue is told from one whose images
+/// cannot be made.
+fn planned(body: &[u8]) -> Result<Vec<ImageSpec>, (StatusCode, String)> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("request body: {error}")))?;
+    catalogue::read(BODY, text).map(|(_, images)| images).map_err(|error| {
+        let is_catalogue = document::read::<Catalogue>(BODY, text).is_ok();
+        let status = if is_catalogue { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        (status, error.to_string())
+    })
 }
 
 fn failed(error: &tokio::task::JoinError) -> Response {

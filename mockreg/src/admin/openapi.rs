@@ -75,7 +75,8 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
                 "The catalogue, YAML or JSON", true, &[JSON, YAML], &shape::<Catalogue>(shapes),
             )), [
                 empty(204, "It is offered from now on."),
-                error(400, "It is no catalogue, or describes images that cannot be made."),
+                error(422, "It describes images that cannot be made."),
+                error(400, "It is no catalogue."),
                 error(408, "It took too long to come."),
                 error(409, "Other catalogues are being read; try again."),
                 error(413, "It is too large."),
@@ -93,7 +94,8 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
             "What to compare", true, &[JSON], &shape::<Asked>(shapes),
         )), [
             answer(200, "What was found, also where a side cannot be read.", JSON, &shape::<Report>(shapes)),
-            error(400, "The two cannot be compared, or the body is something else."),
+            error(400, "The body is something else."),
+            error(422, "The two cannot be compared."),
             error(408, "The body took too long to come."),
             error(409, "As many verifications as may run are running; try again."),
             error(413, "The body is too large."),

@@ -72,15 +72,20 @@ pub(super) async fn verify(State(_): State<Arc<Core>>, Whole(body): Whole<MAX_WO
     };
     match compared(&body).await {
         Ok(report) => json(&report),
-        Err(reason) => refused(StatusCode::BAD_REQUEST, &reason),
+        Err((status, reason)) => refused(status, &reason),
     }
 }
 
-async fn compared(body: &[u8]) -> Result<Report, String> {
+/// # Errors
+/// 400 for what is no request, 422 for two addresses that cannot be compared.
+async fn compared(body: &[u8]) -> Result<Report, (StatusCode, String)> {
+    let malformed = |reason: String| (StatusCode::BAD_REQUEST, format!("request body: {reason}"));
+    let impossible = |reason| (StatusCode::UNPROCESSABLE_ENTITY, reason);
     if !body.trim_ascii_start().starts_with(b"{") {
         // serde would take a list of values for a struct as well.
-        return Err("request body: not a JSON object".into());
+        return Err(malformed("not a JSON object".into()));
     }
-    let asked: Asked = serde_json::from_slice(body).map_err(|error| format!("request body: {error}"))?;
-    asked.plan()?.run(|_| {}).await.map_err(|error| error.to_string())
+    let asked: Asked = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+    let plan = asked.plan().map_err(impossible)?;
+    plan.run(|_| {}).await.map_err(|error| impossible(error.to_string()))
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
-use mockreg::Registry;
-use mockreg::verify::{Address, DifferenceKind, Outcome, Report, Verification};
+use mockreg::verify::{Address, Credentials, DifferenceKind, Outcome, Report, Verification};
+use mockreg::{Auth, Registry};
 use mockreg_proto::digest::Digest;
 use serde_json::{Value, json};
 
@@ -158,7 +158,7 @@ fn every_lie_of_a_destination_is_found() {
     let spaced = compare_changed(&source, |pages| pages.get_mut("/v2/a/manifests/v1").unwrap().1.push(b' '));
     assert_eq!(found(&spaced), [("v1".into(), DifferenceKind::Different)]);
     let typed = compare_changed(&source, |pages| {
-        pages.get_mut("/v2/a/manifests/v1").unwrap().0 = "text/plain".into()
+        pages.get_mut("/v2/a/manifests/v1").unwrap().0 = "text/plain".into();
     });
     assert!(typed.to_string().contains("type `application/vnd.oci"), "{typed}");
     let list = br#"{"name":"a","tags":["v1","v2","v9"]}"#;
@@ -302,18 +302,51 @@ fn the_admin_port_compares_too() {
     assert_eq!((equal.status, &equal.json()["outcome"]), (200, &json!("equal")), "{equal:?}");
     let nowhere = post(json!({"source": source.url() + "/a", "destination": "http://127.0.0.1:1/a"}));
     assert_eq!((nowhere.status, &nowhere.json()["outcome"]), (200, &json!("unreachable")));
-    for (body, says) in [
-        (json!({"source": "http://h/a", "destination": "http://h"}), "name a repository"),
-        (json!({"source": "h/a", "destination": "http://h/a"}), "http://"),
-        (json!({"source": "https://h/a", "destination": "http://h/a"}), "authority"),
-        (json!({"source": "https://h/a", "destination": "http://h/a", "ca": "x"}), "BEGIN CERTIFICATE"),
-        (json!({"source": "http://h", "destination": "http://h", "tags": ["x"]}), "tags"),
-        (json!({"source": "http://h"}), "destination"),
-        (json!({"from": "http://h"}), "from"),
-        (json!([]), "object"),
+    for (body, status, says) in [
+        (json!({"source": "http://h/a", "destination": "http://h"}), 422, "name a repository"),
+        (json!({"source": "h/a", "destination": "http://h/a"}), 422, "http://"),
+        (json!({"source": "https://h/a", "destination": "http://h/a"}), 422, "authority"),
+        (json!({"source": "https://h/a", "destination": "http://h/a", "ca": "x"}), 422, "BEGIN CERTIFICATE"),
+        (json!({"source": "http://h", "destination": "http://h", "tags": ["x"]}), 422, "tags"),
+        (json!({"source": "http://h"}), 400, "destination"),
+        (json!({"from": "http://h"}), 400, "from"),
+        (json!([]), 400, "object"),
     ] {
         let refused = post(body);
         let error = refused.json()["error"].as_str().unwrap_or_default().to_owned();
-        assert!(refused.status == 400 && error.contains(says), "{refused:?}");
+        assert!(refused.status == status && error.contains(says), "{refused:?}");
     }
+}
+
+/// Each side asks in its own way; the two are told apart, and a token is asked for once.
+#[test]
+fn registries_that_ask_who_is_there_are_let_in() {
+    let start = |auth| {
+        Registry::builder().image("a", "v1", "100kb").image("a", "v2", "100kb").auth(auth).start().unwrap()
+    };
+    let basic = start(Auth::basic([("ann", "secret")]));
+    let bearer = start(Auth::bearer([("bob", "word")]));
+    let open = start(Auth::bearer([("bob", "word")]).anonymous_pull(true));
+    let user = |text: &str| Some(text.parse::<Credentials>().unwrap());
+    let verify = |source: &Registry, destination: &Registry, users: [Option<Credentials>; 2]| {
+        let [source_user, destination_user] = users;
+        let plan = Verification::try_new(address(source, "a"), address(destination, "a")).unwrap();
+        run(plan.credentials(source_user, destination_user))
+    };
+    let report = verify(&basic, &bearer, [user("ann:secret"), user("bob:word")]);
+    assert_eq!((report.outcome, report.tags.equal), (Outcome::Equal, 2), "{report}");
+    bearer.journal().tokens().none_asked_twice();
+    assert_eq!(bearer.counters().totals.tokens, 1);
+    assert_eq!(verify(&open, &basic, [None, user("ann:secret")]).outcome, Outcome::Equal);
+    for users in
+        [[user("ann:wrong"), user("bob:word")], [user("ann:secret"), user("bob:wrong")], [None, None]]
+    {
+        let report = verify(&basic, &bearer, users);
+        assert_eq!(report.outcome, Outcome::Unreachable, "{report}");
+        assert!(report.error.as_ref().unwrap().contains("401"), "{report}");
+    }
+    // All repositories need another scope than one.
+    let (here, there): (Address, Address) = (basic.url().parse().unwrap(), bearer.url().parse().unwrap());
+    let all = Verification::try_new(here, there).unwrap().credentials(user("ann:secret"), user("bob:word"));
+    assert_eq!(run(all).outcome, Outcome::Equal);
 }

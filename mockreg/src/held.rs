@@ -76,7 +76,7 @@ impl Core {
         let outline: Outline = serde_json::from_slice(&manifest.bytes).ok()?;
         let mut image = HeldImage {
             digest: manifest.digest,
-            media_type: manifest.media_type.clone(),
+            media_type: manifest.media_type().to_owned(),
             config: outline.config.as_ref().and_then(Descriptor::digest),
             layers: outline.layers.iter().filter_map(Descriptor::digest).collect(),
             children: Vec::new(),

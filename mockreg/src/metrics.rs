@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) blobs_served: IntCounter,
     pub(crate) tokens: IntCounter,
     stored_bytes: IntGauge,
+    spilled_bytes: IntGauge,
     recipes: IntGauge,
     uploads_open: IntGauge,
     unique_pulled: IntGauge,
@@ -68,6 +69,8 @@ pub struct Totals {
 pub struct Levels {
     /// Bytes of pushed content in memory.
     pub stored_bytes: u64,
+    /// Bytes of pushed content on disk.
+    pub spilled_bytes: u64,
     /// Pushed layers kept as recipes.
     pub recipes: u64,
     /// Pushed blobs, recipes among them.
@@ -123,6 +126,7 @@ impl Metrics {
                 "Blob downloads, whole or ranges, sent to the end",
             ),
             stored_bytes: gauge("mockreg_stored_bytes", "Bytes of pushed content in memory"),
+            spilled_bytes: gauge("mockreg_spilled_bytes", "Bytes of pushed content on disk"),
             recipes: gauge("mockreg_recipes", "Pushed layers kept as recipes"),
             uploads_open: gauge("mockreg_uploads_open", "Upload sessions open now"),
             unique_pulled: gauge(
@@ -195,6 +199,7 @@ impl Metrics {
     pub(crate) fn text(&self, levels: Levels, tallied: &Tallied) -> String {
         let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.stored_bytes, levels.stored_bytes);
+        set(&self.spilled_bytes, levels.spilled_bytes);
         set(&self.recipes, levels.recipes);
         set(&self.uploads_open, levels.uploads_open);
         set(&self.unique_pulled, tallied.unique_blobs_pulled);
@@ -231,6 +236,7 @@ fn kind_label(kind: Kind) -> &'static str {
         Kind::Tags => "tags",
         Kind::Catalog => "catalog",
         Kind::Token => "token",
+        Kind::Referrers => "referrers",
         Kind::Other => "other",
     }
 }
@@ -253,7 +259,8 @@ mod tests {
         metrics.request("GET", Kind::Blob, 200, 0.002);
         metrics.request("BREW", Kind::Other, 405, 0.002);
         metrics.bytes_out.inc_by(7);
-        let levels = Levels { stored_bytes: 5, recipes: 3, blobs_stored: 4, uploads_open: 1 };
+        let levels =
+            Levels { stored_bytes: 5, spilled_bytes: 6, recipes: 3, blobs_stored: 4, uploads_open: 1 };
         let text = metrics.text(levels, &Tallied { duplicate_bytes_out: 9, ..Tallied::default() });
         for line in [
             r#"mockreg_requests_total{kind="blob",method="GET",status="200"} 1"#,

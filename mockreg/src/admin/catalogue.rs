@@ -97,7 +97,7 @@ pub(super) async fn replace(State(core): State<Arc<Core>>, request: axum::extrac
     let text = body.clone();
     match tokio::task::spawn_blocking(move || planned(&body)).await {
         Ok(Ok(images)) => {
-            core.images.replace(images);
+            core.replace_catalogue(images);
             core.document.replace(text);
             let core = Arc::clone(&core);
             tokio::spawn(async move { core.images.prepare().await });

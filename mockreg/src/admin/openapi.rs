@@ -90,9 +90,7 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
             error(408, "It took too long to come."),
             error(413, "It is too large."),
         ]) },
-        "/verify": { "post": operation("verify", "Compare two repositories or registries byte for byte", Some(body(
-            "What to compare", true, &[JSON], &shape::<Asked>(shapes),
-        )), [
+        "/verify": { "post": operation("verify", "Compare two repositories or registries byte for byte", Some(comparison(shapes)), [
             answer(200, "What was found, also where a side cannot be read.", JSON, &shape::<Report>(shapes)),
             error(400, "The body is something else."),
             error(422, "The two cannot be compared."),
@@ -145,6 +143,14 @@ fn operation<const N: usize>(
         operation["requestBody"] = body;
     }
     operation
+}
+
+/// Two addresses at which nobody listens: whoever tries it out reads from this machine only.
+fn comparison(shapes: &mut SchemaGenerator) -> Value {
+    let mut body = body("What to compare", true, &[JSON], &shape::<Asked>(shapes));
+    body["content"][JSON]["example"] =
+        json!({ "source": "http://127.0.0.1:1/library/app", "destination": "http://127.0.0.1:1/mirror/app" });
+    body
 }
 
 fn body(description: &str, required: bool, types: &[&str], shape: &Value) -> Value {

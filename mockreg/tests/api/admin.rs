@@ -49,7 +49,7 @@ fn health_metrics_and_counters() {
     let counters = admin.get("/counters").json();
     let wanted = json!({
         "requests": 5, "connections": 1, "open_connections": 1, "bytes_in": 1000, "bytes_out": 2 * manifest,
-        "blobs_served": 0, "blobs_stored": 1, "recipes": 0, "stored_bytes": 1000, "uploads_open": 1,
+        "blobs_served": 0, "blobs_stored": 1, "recipes": 0, "stored_bytes": 1000, "spilled_bytes": 0, "uploads_open": 1,
         "tls_hellos": 0, "journal": {"last_seq": 5, "dropped": 0}, "unique_blobs_pulled": 0,
         "unique_blobs_pushed": 1, "repeated_pushes": 0, "duplicate_bytes_out": 0, "blobs_not_followed": 0,
         "tokens": 0, "rate_limited": 0, "requests_in_flight_peak": 1, "open_connections_peak": 1,

@@ -63,6 +63,10 @@ impl Client {
         Self { address, stream: BufReader::new(stream) }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn of(registry: &Registry) -> Self {
         Self::new(registry.registry_addr())
     }

@@ -7,6 +7,7 @@ mod admin;
 mod auth;
 mod bad_input;
 mod client;
+mod idle;
 mod manifests;
 mod program;
 mod pull;

@@ -1,6 +1,7 @@
 //! The program: its first line, its exit codes, its commands.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 
 use mockreg_proto::digest::Digest;
@@ -24,13 +25,13 @@ fn stderr(output: &Output) -> String {
 }
 
 /// A server that is killed when a test fails.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     ready: ReadyLine,
 }
 
 impl Server {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let any_port = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         let mut command = mockreg(&any_port);
         let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -39,8 +40,13 @@ impl Server {
         Self { child, ready: serde_json::from_str(&line).unwrap() }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.ready.registry.as_deref().unwrap().strip_prefix("http://").unwrap().parse().unwrap())
+    }
+
+    /// Address of the admin port.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.ready.admin.as_deref().unwrap().strip_prefix("http://").unwrap().parse().unwrap()
     }
 
     fn terminate(mut self) -> Option<i32> {

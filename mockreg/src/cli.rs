@@ -9,6 +9,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cache::CacheDir;
+use crate::server::tables;
+
 /// Exit code when something could not start or be reached.
 const ENVIRONMENT: u8 = 3;
 /// Exit code of a wrong command line or configuration; clap's own.
@@ -62,6 +65,21 @@ impl Failure {
     /// Something could not start or be reached.
     fn environment(error: impl Into<anyhow::Error>) -> Self {
         Self { code: ENVIRONMENT, error: error.into() }
+    }
+}
+
+/// Where results are kept between runs.
+#[derive(Debug, clap::Args)]
+struct Cache {
+    /// Keep checkpoints and digests of layers in this directory, so that the next run finds them [default:
+    /// stormyard in $XDG_CACHE_HOME or ~/.cache]
+    #[arg(long, value_name = "DIR")]
+    table_cache: Option<std::path::PathBuf>,
+}
+
+impl Cache {
+    fn open(&self) -> CacheDir {
+        CacheDir::open(self.table_cache.clone())
     }
 }
 

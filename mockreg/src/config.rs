@@ -9,6 +9,8 @@ use mockreg_synth::catalogue::{Catalogue, CatalogueError};
 use mockreg_synth::image::ImageSpec;
 use thiserror::Error;
 
+use crate::auth::Auth;
+use crate::cache::CacheDir;
 use crate::server::Registry;
 use crate::upload::SESSION_IDLE;
 
@@ -39,8 +41,10 @@ pub struct Builder {
     pub(crate) admin: SocketAddr,
     pub(crate) threads: Option<usize>,
     pub(crate) journal_file: Option<PathBuf>,
+    pub(crate) cache: CacheDir,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
+    pub(crate) auth: Auth,
 }
 
 /// Why a registry did not start.
@@ -86,8 +90,10 @@ impl Default for Builder {
             admin: any_port,
             threads: None,
             journal_file: None,
+            cache: CacheDir::none(),
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
+            auth: Auth::none(),
         }
     }
 }
@@ -167,6 +173,14 @@ impl Builder {
         self
     }
 
+    /// A directory for checkpoints and digests that are dear to compute, shared by all registries on the machine.
+    /// Default: none, nothing is written.
+    #[must_use]
+    pub fn table_cache(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = CacheDir::open(Some(directory.into()));
+        self
+    }
+
     /// How long an upload session without a request lives. Default: 10 minutes.
     #[must_use]
     pub fn upload_idle(mut self, idle: Duration) -> Self {
@@ -185,6 +199,13 @@ impl Builder {
     #[must_use]
     pub fn body_idle(mut self, idle: Duration) -> Self {
         self.limits.body_idle = idle;
+        self
+    }
+
+    /// How clients say who they are. Default: nobody is asked.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
         self
     }
 

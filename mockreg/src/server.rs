@@ -15,6 +15,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin;
+use crate::auth::Guard;
+use crate::cache::CacheDir;
 use crate::config::{Builder, StartError};
 use crate::connection::{self, STOP_GRACE};
 use crate::content::Budget;
@@ -120,6 +122,15 @@ impl Drop for Registry {
     }
 }
 
+/// The tables of the process, which keep what they compute where the first registry told them to.
+pub(crate) fn tables(cache: &CacheDir) -> Arc<Tables> {
+    let tables = Tables::shared();
+    if cache.keeps() {
+        tables.keep_in(Arc::new(cache.clone()));
+    }
+    tables
+}
+
 fn core(builder: Builder) -> Result<Core, StartError> {
     let journal_file = match builder.journal_file {
         None => None,
@@ -128,7 +139,7 @@ fn core(builder: Builder) -> Result<Core, StartError> {
             Err(source) => return Err(StartError::JournalFile { path, source }),
         },
     };
-    let tables = Tables::shared();
+    let tables = tables(&builder.cache);
     let images = Images::new(Arc::clone(&tables), builder.seed, builder.on_demand);
     images.replace(builder.images);
     Ok(Core {
@@ -138,6 +149,7 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
         limits: builder.limits,
+        auth: Guard::new(builder.auth),
     })
 }
 

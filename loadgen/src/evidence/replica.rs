@@ -289,7 +289,7 @@ fn about(side: Side, image: &ImageJob, digest: Option<Digest>, step: Step) -> Su
 }
 
 fn subject(side: Side, repository: &str, tag: &str, digest: Option<Digest>, step: Step) -> Subject {
-    Subject { side, repository: repository.into(), tag: tag.into(), digest, step }
+    Subject { side, repository: repository.into(), tag: tag.into(), digest: digest.map(Box::new), step }
 }
 
 fn is_absent(error: &CopyError) -> bool {

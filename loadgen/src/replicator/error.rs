@@ -56,8 +56,8 @@ pub struct Subject {
     pub repository: String,
     /// Tag of the image on whose behalf it happened; empty where there is none.
     pub tag: String,
-    /// Digest of the blob or manifest, where it is known.
-    pub digest: Option<Digest>,
+    /// Digest of the blob or manifest, where it is known. Boxed, for errors are handed on by value.
+    pub digest: Option<Box<Digest>>,
     /// What was being done.
     pub step: Step,
 }
@@ -66,7 +66,7 @@ impl Subject {
     /// What tells this request from others, for seeded decisions: everything but the tag of a blob's image, since
     /// several images share a blob and any of them may be the one that fetches it.
     pub(crate) fn identity(&self) -> String {
-        let what = self.digest.map_or_else(|| self.tag.clone(), |digest| digest.to_string());
+        let what = self.digest.as_ref().map_or_else(|| self.tag.clone(), |digest| digest.to_string());
         format!("{} {} {what} {}", self.side, self.repository, self.step.as_str())
     }
 }
@@ -78,7 +78,7 @@ impl fmt::Display for Subject {
             write!(f, ":{}", self.tag)?;
         }
         write!(f, ": {}", self.step.as_str())?;
-        self.digest.map_or(Ok(()), |digest| write!(f, " {digest}"))
+        self.digest.as_ref().map_or(Ok(()), |digest| write!(f, " {digest}"))
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
             side: Side::Dest,
             repository: "team/app".into(),
             tag: "v1".into(),
-            digest: Some(Digest::of(b"")),
+            digest: Some(Box::new(Digest::of(b""))),
             step: Step::PushBlob,
         };
         let cause = Arc::new(RequestError::Protocol("no Location".into()));
@@ -170,7 +170,7 @@ mod tests {
             side: Side::Source,
             repository: "a".into(),
             tag: tag.into(),
-            digest: Some(Digest::of(b"x")),
+            digest: Some(Box::new(Digest::of(b"x"))),
             step: Step::PullBlob,
         };
         assert_eq!(subject("v1").identity(), subject("v2").identity());

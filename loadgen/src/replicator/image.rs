@@ -51,7 +51,7 @@ impl Job {
             Side::Source => (&self.image.source_repository, &self.image.source_tag),
             Side::Dest => (&self.image.dest_repository, &self.image.dest_tag),
         };
-        Subject { side, repository: repository.clone(), tag: tag.clone(), digest, step }
+        Subject { side, repository: repository.clone(), tag: tag.clone(), digest: digest.map(Box::new), step }
     }
 
     fn report(&self, manifest_digest: Digest) -> ImageReport {

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use http::{Method, StatusCode};
 use mockreg_proto::content_range::ContentRange;
-use mockreg_proto::digest::Digest;
-use sha2::{Digest as _, Sha256};
+use mockreg_proto::digest::Digester;
 
 use super::CopyError;
 use super::manifest::Blob;
@@ -30,7 +29,7 @@ pub(crate) struct Pull {
     /// A frame, or the rest of one, that has not been returned; it begins at `offset`.
     held: Bytes,
     stream: Option<Stream>,
-    hash: Sha256,
+    hash: Digester,
     /// How far the blob has been seen, and hashed. Never below `offset`.
     seen: u64,
     etag: Option<String>,
@@ -77,7 +76,7 @@ impl Pull {
             offset: 0,
             held: Bytes::new(),
             stream: None,
-            hash: Sha256::new(),
+            hash: Digester::new(blob.digest.algorithm()),
             seen: 0,
             etag: None,
             whole_only: false,
@@ -116,7 +115,7 @@ impl Pull {
         self.held = Bytes::new();
         self.offset = offset;
         if offset == 0 {
-            self.hash = Sha256::new();
+            self.hash = Digester::new(self.blob.digest.algorithm());
             self.seen = 0;
         }
     }
@@ -126,7 +125,7 @@ impl Pull {
         self.stream = None;
         self.held = Bytes::new();
         self.offset = 0;
-        self.hash = Sha256::new();
+        self.hash = Digester::new(self.blob.digest.algorithm());
         self.seen = 0;
         self.etag = None;
         self.retrier.failed(cause).await
@@ -172,7 +171,7 @@ impl Pull {
     }
 
     fn check(&self) -> ControlFlow<RequestError> {
-        let found = Digest::from_bytes(self.hash.clone().finalize().into());
+        let found = self.hash.clone().finalize();
         if found == self.blob.digest {
             return ControlFlow::Continue(());
         }

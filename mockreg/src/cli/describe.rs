@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mockreg_proto::units::ByteCount;
-use mockreg_synth::Tables;
 use mockreg_synth::image::{Image, ImageSpec};
 use serde::Serialize;
 
-use super::{Failure, read_catalogue};
+use super::{Cache, Failure, read_catalogue};
 
 /// What a catalogue holds, with every digest, without serving it.
 #[derive(Debug, Args)]
@@ -21,6 +20,8 @@ pub(super) struct Describe {
     /// The catalogue (YAML or JSON)
     #[arg(long, value_name = "FILE")]
     catalog: PathBuf,
+    #[command(flatten)]
+    cache: Cache,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -54,7 +55,7 @@ impl Describe {
     /// Prints the description.
     pub(super) fn run(self) -> Result<(), Failure> {
         let specs = read_catalogue(&self.catalog)?;
-        let tables = Tables::shared();
+        let tables = super::tables(&self.cache.open());
         let layers: Vec<_> = specs.iter().flat_map(|spec| spec.layers.iter().copied()).collect();
         tables.prepare(&layers);
         let images: Vec<_> = specs.iter().map(|spec| describe(spec, &spec.build(&tables))).collect();

@@ -5,11 +5,11 @@ use std::io::{self, BufWriter, Write as _};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use mockreg_proto::content_range::ByteRange;
+use mockreg_synth::Layer;
 use mockreg_synth::name::{self, PREFIX};
-use mockreg_synth::{Layer, Tables};
 use serde::Serialize;
 
-use super::Failure;
+use super::{Cache, Failure};
 
 /// One layer of an image made from its name.
 #[derive(Debug, Args)]
@@ -30,6 +30,8 @@ pub(super) struct LayerCommand {
     /// Only these bytes, first and last, from 0
     #[arg(long, value_name = "A-B", conflicts_with = "info")]
     range: Option<ByteRange>,
+    #[command(flatten)]
+    cache: Cache,
     /// Print digests and sizes as JSON instead of the bytes
     #[arg(long)]
     info: bool,
@@ -57,8 +59,9 @@ impl LayerCommand {
             Failure::usage(anyhow!("{repository} has layers 0 to {}, not {}", layers.len() - 1, self.index))
         })?;
         let layer = Layer::new(spec);
+        let tables = super::tables(&self.cache.open());
         if self.info {
-            let digests = Tables::shared().digests(spec);
+            let digests = tables.digests(spec);
             let info = Info {
                 repository,
                 index: self.index,

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
@@ -26,6 +27,17 @@ pub struct Tables {
     chains: Vec<Chain>,
     /// Layers asked for before.
     known: Mutex<BTreeMap<LayerSpec, Known>>,
+    /// Where what takes long to compute is kept between runs.
+    archive: OnceLock<Arc<dyn Archive>>,
+}
+
+/// A place that outlives the process, for bytes by name. It may forget anything and fail in silence: what is kept
+/// can be computed again. Names consist of letters, digits and `-`.
+pub trait Archive: fmt::Debug + Send + Sync {
+    /// The bytes last stored under `name`, whole and unchanged, or none.
+    fn load(&self, name: &str) -> Option<Vec<u8>>;
+    /// Keeps `bytes` under `name`, in place of what was there.
+    fn store(&self, name: &str, bytes: &[u8]);
 }
 
 /// The digests of a layer.
@@ -127,7 +139,7 @@ impl Tables {
             .filter_map(Stream::numbered)
             .flat_map(|stream| [chain(stream, Encoding::Tar), chain(stream, Encoding::Gzip)])
             .collect();
-        Self { chains, known: Mutex::default() }
+        Self { chains, known: Mutex::default(), archive: OnceLock::new() }
     }
 
     /// The tables of the process, from which layers take their checksums. What is hashed for one registry in a
@@ -135,6 +147,12 @@ impl Tables {
     pub fn shared() -> Arc<Self> {
         static SHARED: OnceLock<Arc<Tables>> = OnceLock::new();
         SHARED.get_or_init(Arc::default).clone()
+    }
+
+    /// Keeps there what takes long to compute, and looks there first. The first archive counts; later ones are
+    /// ignored, for what is known already is known.
+    pub fn keep_in(&self, archive: Arc<dyn Archive>) {
+        let _ = self.archive.set(archive);
     }
 
     /// The digests of a layer.

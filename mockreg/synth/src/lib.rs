@@ -21,7 +21,7 @@ mod spec;
 mod stream;
 mod tar;
 
-pub use self::checkpoint::{LayerDigests, Tables};
+pub use self::checkpoint::{Archive, LayerDigests, Tables};
 pub use self::comparison::{Arrival, Comparison, Verdict};
 pub use self::layer::Layer;
 pub use self::read::Read;

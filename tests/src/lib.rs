@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod fake_registry;
 pub mod measure;
 pub mod memory;
+pub mod peers;
 pub mod program;
 pub mod server;
 pub mod stub;

@@ -65,6 +65,7 @@ fn trials() -> Vec<Trial> {
     let mut trials = vec![table::trial(&clients)];
     for access in Access::all() {
         let bed: LazyBed = Arc::new(LazyLock::new(Box::new(move || Bed::new(access))));
+        trials.push(on_bed(&format!("login/{access}"), &[], &bed, strangers_learn_nothing));
         for client in &clients {
             let mut add = |what: &str, test: fn(&dyn Client, &Bed, &str)| {
                 trials.push(one(client, access, &bed, what, test));
@@ -94,15 +95,20 @@ fn one(
     test: fn(&dyn Client, &Bed, &str),
 ) -> Trial {
     let name = format!("{}/{access}/{what}", client.name());
-    if std::env::var_os("STORMYARD_CLIENTS").is_none() {
-        return ignored(&name, "runs with STORMYARD_CLIENTS=1");
-    }
     if client.needs_root() && !is_root() {
         return ignored(&name, "needs root");
     }
-    let (client, bed) = (Arc::clone(client), Arc::clone(bed));
+    let (client, programs) = (Arc::clone(client), client.programs());
     let place = format!("clients/{}/{what}", client.name());
-    trial(&name, &client.programs(), move || test(&*client, &bed, &place))
+    on_bed(&name, &programs, bed, move |bed| test(&*client, bed, &place))
+}
+
+fn on_bed(name: &str, programs: &[&str], bed: &LazyBed, test: impl FnOnce(&Bed) + Send + 'static) -> Trial {
+    if std::env::var_os("STORMYARD_CLIENTS").is_none() {
+        return ignored(name, "runs with STORMYARD_CLIENTS=1");
+    }
+    let bed = Arc::clone(bed);
+    trial(name, programs, move || test(&bed))
 }
 
 fn is_root() -> bool {
@@ -114,6 +120,11 @@ fn scratch() -> tempfile::TempDir {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("stormyard-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir().expect("room for a folder")
+}
+
+/// Without this, a registry that asks nobody would pass every trial under every login.
+fn strangers_learn_nothing(bed: &Bed) {
+    assert_eq!(reader::opens_to_strangers(bed), bed.credentials().is_none());
 }
 
 fn pull(client: &dyn Client, bed: &Bed, _: &str) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use mockreg_proto::digest::Digest;
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use serde_json::Value;
@@ -93,6 +94,19 @@ pub(crate) fn exists(bed: &Bed, image: &str) -> bool {
             );
             false
         }
+    }
+}
+
+/// Whether the registry shows an image to somebody without a login.
+pub(crate) fn opens_to_strangers(bed: &Bed) -> bool {
+    let reference: Reference = bed.source("synth/600kb:v1").parse().expect("a reference");
+    let client = client(bed);
+    match block_on(client.pull_manifest_raw(&reference, &RegistryAuth::Anonymous, &MANIFESTS)) {
+        Ok(_) => true,
+        Err(
+            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_),
+        ) => false,
+        Err(error) => panic!("{error:?}"),
     }
 }
 

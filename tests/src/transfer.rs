@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::ops::Range;
 
 /// What a download reads at once.
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 256 << 10;
 
 /// The head of an answer, and the connection behind it.
 struct Answer {

@@ -10,7 +10,7 @@ use e2e::conformance::{self, Counts};
 use e2e::program::trial;
 use libtest_mimic::Arguments;
 use mockreg::policy::Policy;
-use mockreg::{Auth, Registry, Users};
+use mockreg::{Auth, Registry, Tls, Users};
 
 /// A configuration of the suite.
 struct Configuration {
@@ -66,16 +66,20 @@ const CONFIGURATIONS: [Configuration; 3] = [
 #[derive(Clone, Copy)]
 struct Door {
     name: &'static str,
+    tls: bool,
     login: Option<fn(Users) -> Auth>,
 }
 
 const USER: &str = "alice";
 const PASSWORD: &str = "opensesame";
 
-const DOORS: [Door; 3] = [
-    Door { name: "plain", login: None },
-    Door { name: "basic", login: Some(Auth::basic) },
-    Door { name: "bearer", login: Some(Auth::bearer) },
+const DOORS: [Door; 6] = [
+    Door { name: "none/plain", tls: false, login: None },
+    Door { name: "none/tls", tls: true, login: None },
+    Door { name: "basic/plain", tls: false, login: Some(Auth::basic) },
+    Door { name: "basic/tls", tls: true, login: Some(Auth::basic) },
+    Door { name: "bearer/plain", tls: false, login: Some(Auth::bearer) },
+    Door { name: "bearer/tls", tls: true, login: Some(Auth::bearer) },
 ];
 
 fn main() -> ExitCode {
@@ -95,16 +99,24 @@ fn conforms(configuration: &Configuration, door: Door) {
     if let Some(login) = door.login {
         builder = builder.auth(login([(USER, PASSWORD)].into()));
     }
+    let folder = tempfile::tempdir().expect("room for a certificate");
+    if door.tls {
+        builder = builder.tls(Tls::auto(folder.path()));
+    }
     let registry = builder.start().expect("ports are free");
     let address = registry.registry_addr().to_string();
     let file = configuration.file.map(|file| binary::root().join(file));
     let mut settings = vec![
         ("OCI_VERSION", configuration.version),
         ("OCI_REGISTRY", &address),
-        ("OCI_TLS", "disabled"),
+        ("OCI_TLS", if door.tls { "enabled" } else { "disabled" }),
         ("OCI_REPO1", "conformance/first"),
         ("OCI_REPO2", "conformance/second"),
     ];
+    let ca = folder.path().join("ca.pem");
+    if door.tls {
+        settings.push(("SSL_CERT_FILE", ca.to_str().expect("scratch folders are UTF-8")));
+    }
     if door.login.is_some() {
         settings.extend([("OCI_USERNAME", USER), ("OCI_PASSWORD", PASSWORD)]);
     }

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use e2e::program::{ignored, trial};
+use e2e::program::{ignored, run, succeed, trial};
 use libtest_mimic::{Arguments, Trial};
 
 use crate::bed::{Access, Bed};
@@ -66,6 +66,14 @@ fn trials() -> Vec<Trial> {
     for access in Access::all() {
         let bed: LazyBed = Arc::new(LazyLock::new(Box::new(move || Bed::new(access))));
         trials.push(on_bed(&format!("login/{access}"), &[], &bed, strangers_learn_nothing));
+        if access.tls {
+            trials.push(on_bed(
+                &format!("certificate/{access}"),
+                &["crane"],
+                &bed,
+                strangers_are_not_believed,
+            ));
+        }
         for client in &clients {
             let mut add = |what: &str, test: fn(&dyn Client, &Bed, &str)| {
                 trials.push(one(client, access, &bed, what, test));
@@ -125,6 +133,15 @@ fn scratch() -> tempfile::TempDir {
 /// Without this, a registry that asks nobody would pass every trial under every login.
 fn strangers_learn_nothing(bed: &Bed) {
     assert_eq!(reader::opens_to_strangers(bed), bed.credentials().is_none());
+}
+
+/// Without this, clients that look at no certificate would pass every trial over TLS.
+fn strangers_are_not_believed(bed: &Bed) {
+    let image = bed.source("synth/600kb:v1");
+    succeed(bed.command("crane").args(["digest", &image]));
+    let output = run(bed.command("crane").args(["digest", &image]).env("SSL_CERT_FILE", "/dev/null"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("x509"), "{said}");
 }
 
 fn pull(client: &dyn Client, bed: &Bed, _: &str) {

@@ -38,7 +38,7 @@ impl Client for Regctl {
     fn version(&self) -> String {
         let text = succeed(command("regctl").args(["version", "--format", "{{jsonPretty .}}"]));
         let told: Value = serde_json::from_str(&text).expect("it prints JSON");
-        let version = told["vcs_tag"].as_str().expect("it tells its version");
+        let version = told["vcsTag"].as_str().expect("it tells its version");
         version.trim_start_matches('v').to_owned()
     }
 

@@ -11,8 +11,9 @@ use thiserror::Error;
 
 use crate::auth::Auth;
 use crate::cache::CacheDir;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyError};
 use crate::server::Registry;
+use crate::tls::{Tls, TlsError};
 use crate::upload::SESSION_IDLE;
 
 /// How long a connection may take to send the head of a request, or stay idle between two.
@@ -48,6 +49,8 @@ pub struct Builder {
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) redirect_blobs: Option<SocketAddr>,
 }
 
 /// Why a registry did not start.
@@ -56,7 +59,7 @@ pub enum StartError {
     /// A port cannot be listened on: it is taken, or the address is not this machine's.
     #[error("the {port} port cannot listen on {address}")]
     Listen {
-        /// `registry` or `admin`.
+        /// `registry`, `admin` or `downloads`.
         port: &'static str,
         /// The address asked for.
         address: SocketAddr,
@@ -66,6 +69,9 @@ pub enum StartError {
     /// A catalogue describes images that cannot be made.
     #[error("the catalogue cannot be served")]
     Catalogue(#[source] CatalogueError),
+    /// A policy says what cannot be meant.
+    #[error("the policy cannot be kept")]
+    Policy(#[source] PolicyError),
     /// The journal file cannot be created.
     #[error("the journal file {path} cannot be created")]
     JournalFile {
@@ -74,6 +80,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no certificate to speak TLS with.
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] TlsError),
     /// Nothing can be written to the spill directory.
     #[error("the spill directory {path} cannot be used")]
     Spill {
@@ -107,6 +116,8 @@ impl Default for Builder {
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
             auth: Auth::none(),
+            tls: None,
+            redirect_blobs: None,
         }
     }
 }
@@ -237,12 +248,28 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS on the registry port. Default: plain HTTP.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Downloads of blobs are redirected to a second listener on this address, by URLs that are good for a while; see
+    /// [`RedirectPolicy`](crate::policy::RedirectPolicy). Default: the registry answers with the blob.
+    #[must_use]
+    pub fn redirect_blobs(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.redirect_blobs = Some(address.into());
+        self
+    }
+
     /// Starts the registry. When this returns, both ports listen.
     ///
     /// # Errors
-    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, or the system gives no
-    /// threads.
+    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, there
+    /// is no certificate to speak TLS with, or the system gives no threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
+        self.policy.check().map_err(StartError::Policy)?;
         match self.catalogue_error.take() {
             Some(error) => Err(StartError::Catalogue(error)),
             None => Registry::start(self),

@@ -11,15 +11,20 @@ use mockreg_synth::image::ImageSpec;
 
 use crate::auth::Guard;
 use crate::config::Limits;
+use crate::connection::Windows;
 use crate::content::Content;
 use crate::exchange::Telemetry;
 use crate::images::Images;
 use crate::manifest::{self, Listing, Manifest};
 use crate::metrics::Levels;
+use crate::pace::Paces;
 use crate::policy::Policy;
 use crate::problem::{Fault, Problem};
+use crate::quota::Meters;
+use crate::redirect::Redirector;
 use crate::sink::Workshop;
 use crate::store::{Full, Gone, Store};
+use crate::tls::Terminator;
 use crate::upload::Uploads;
 
 /// Everything that requests share.
@@ -32,6 +37,12 @@ pub(crate) struct Core {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
     pub(crate) auth: Guard,
+    pub(crate) tls: Option<Terminator>,
+    pub(crate) redirects: Option<Redirector>,
+    /// What clients may send ahead over HTTP/2, all together.
+    pub(crate) windows: Windows,
+    pub(crate) meters: Meters,
+    pub(crate) paces: Paces,
     pub(crate) policy: Policy,
 }
 
@@ -219,6 +230,7 @@ impl Core {
     pub(crate) fn reset(&self, run_id: Option<&str>) {
         self.uploads.clear();
         self.store.clear();
+        self.meters.reset();
         // Whoever has its answer already is part of what is forgotten.
         self.telemetry.settle();
         self.telemetry.journal.clear();

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use mockreg_proto::content_range::ByteRange;
 use mockreg_proto::journal::{Check, Kind};
 
-use crate::delivery::Outgoing;
+use crate::delivery::Follow;
 use crate::journal::{Journal, Line};
 use crate::metrics::Metrics;
 
@@ -18,13 +18,16 @@ use crate::metrics::Metrics;
 /// anything.
 const MAX_NAME: usize = 512;
 
+/// The outgoing half of a connection.
+type Followed = Arc<Mutex<dyn Follow>>;
+
 /// Where exchanges report to, and the connections they are on.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     pub(crate) journal: Journal,
     pub(crate) metrics: Metrics,
     started: Instant,
-    live: Mutex<HashMap<u64, Arc<Mutex<Outgoing>>>>,
+    live: Mutex<HashMap<u64, Followed>>,
 }
 
 impl Telemetry {
@@ -33,14 +36,18 @@ impl Telemetry {
         Self { journal, metrics: Metrics::new(), started: Instant::now(), live: Mutex::default() }
     }
 
-    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Mutex<Outgoing>>>> {
+    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Followed>> {
         self.live.lock().expect("no holder of the list panics")
     }
 
     /// A connection begins.
-    pub(crate) fn connected(&self, conn: u64, outgoing: &Arc<Mutex<Outgoing>>) {
-        self.live().insert(conn, Arc::clone(outgoing));
+    pub(crate) fn connected(&self) {
         self.metrics.open_connections.inc();
+    }
+
+    /// From now on a connection writes what `outgoing` follows.
+    pub(crate) fn follow(&self, conn: u64, outgoing: Arc<Mutex<impl Follow + 'static>>) {
+        self.live().insert(conn, outgoing);
     }
 
     /// A connection has ended.

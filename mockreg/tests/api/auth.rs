@@ -200,6 +200,23 @@ fn a_mount_needs_both_repositories() {
 }
 
 #[test]
+fn a_mount_from_anywhere_looks_only_where_the_client_may_read() {
+    let registry = start(Auth::bearer(USERS));
+    let mut client = Client::of(&registry);
+    let pusher = bearer(&mut client, "repository:a:pull,push");
+    let digest = push_blob_as(&mut client, "a", b"blob", &[("Authorization", &pusher)]);
+    let path = format!("/v2/b/blobs/uploads/?mount={digest}");
+    for (scope, status) in [
+        ("repository:b:pull,push", 202),
+        ("repository:b:pull,push&scope=repository:a:push", 202),
+        ("repository:b:pull,push&scope=repository:a:pull", 201),
+    ] {
+        let token = bearer(&mut client, scope);
+        assert_eq!(authorized(&mut client, "POST", &path, &token, b"").status, status, "{scope}");
+    }
+}
+
+#[test]
 fn deleting_is_a_right_of_its_own_unless_pushing_implies_it() {
     for (implied, status) in [(false, 401), (true, 204)] {
         let registry = start(Auth::bearer(USERS).push_deletes(implied));

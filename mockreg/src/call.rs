@@ -10,12 +10,14 @@ use http::{HeaderMap, Method};
 use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::Reference;
 
-use crate::auth::Access;
+use crate::auth::Sender;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::inflow::{Broken, Inflow};
+use crate::pace::Pace;
 use crate::problem::{Fault, Problem};
 use crate::query::Query;
+use crate::quota::Client;
 use crate::route::Target;
 
 /// Most body bytes read after a refusal, so that the connection can serve the next request. More than that, and
@@ -41,6 +43,8 @@ pub(crate) struct Entrance {
     pub(crate) door: Door,
     /// The server's own address on it.
     pub(crate) local: SocketAddr,
+    /// The client's.
+    pub(crate) remote: SocketAddr,
     /// It is under TLS.
     pub(crate) secure: bool,
 }
@@ -53,9 +57,14 @@ pub(crate) struct Call {
     pub(crate) target: Target,
     pub(crate) query: Query,
     pub(crate) exchange: Exchange,
-    /// What the sender may do; enough for this request, once its handler runs.
-    pub(crate) access: Access,
+    /// Who sent it; allowed to, once its handler runs.
+    pub(crate) sender: Sender,
+    /// What every answer to it says, whatever else it says.
+    pub(crate) notes: HeaderMap,
     entrance: Entrance,
+    /// What the body draws on, and bytes that have come and are not yet paid for.
+    pace: Option<Pace>,
+    unpaid: usize,
     /// Host and port as the client has them.
     host: Option<String>,
     body: Inflow,
@@ -83,8 +92,11 @@ impl Call {
             target,
             query,
             exchange,
-            access: Access::Granted(Vec::new()),
+            sender: Sender::default(),
+            notes: HeaderMap::new(),
             entrance,
+            pace: None,
+            unpaid: 0,
             host: host.filter(|host| is_host(host)).map(ToOwned::to_owned),
             headers: head.headers,
             body,
@@ -110,6 +122,27 @@ impl Call {
 
     fn scheme(&self) -> &'static str {
         if self.entrance.secure { "https" } else { "http" }
+    }
+
+    /// Who the request counts against.
+    pub(crate) fn client(&self) -> Client {
+        Client { address: self.entrance.remote.ip().to_canonical(), user: self.sender.user.clone() }
+    }
+
+    /// Lets the body come no faster than `pace` allows.
+    pub(crate) fn slow_down(&mut self, pace: Option<Pace>) {
+        self.pace = pace;
+    }
+
+    /// Waits until what has come is allowed. If the future is dropped, the rest is waited for next time.
+    async fn pay(&mut self) {
+        let Some(pace) = &self.pace else { return };
+        while self.unpaid > 0 {
+            match pace.take(self.unpaid) {
+                Ok(count) => self.unpaid -= count,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
     }
 
     /// The repository.
@@ -157,11 +190,13 @@ impl Call {
     /// The client went away, or sent nothing for too long.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         self.waits = false;
+        self.pay().await;
         let idle = self.core.limits.body_idle;
         match tokio::time::timeout(idle, self.body.next()).await {
             Ok(None) => Ok(None),
             Ok(Some(Ok(bytes))) => {
                 self.exchange.received(bytes.len() as u64);
+                self.unpaid = bytes.len();
                 Ok(Some(bytes))
             }
             Ok(Some(Err(Broken::Malformed(reason)))) => {

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::auth::Auth;
 use crate::cache::CacheDir;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyError};
 use crate::server::Registry;
 use crate::tls::{Tls, TlsError};
 use crate::upload::SESSION_IDLE;
@@ -69,6 +69,9 @@ pub enum StartError {
     /// A catalogue describes images that cannot be made.
     #[error("the catalogue cannot be served")]
     Catalogue(#[source] CatalogueError),
+    /// A policy says what cannot be meant.
+    #[error("the policy cannot be kept")]
+    Policy(#[source] PolicyError),
     /// The journal file cannot be created.
     #[error("the journal file {path} cannot be created")]
     JournalFile {
@@ -266,6 +269,7 @@ impl Builder {
     /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, there
     /// is no certificate to speak TLS with, or the system gives no threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
+        self.policy.check().map_err(StartError::Policy)?;
         match self.catalogue_error.take() {
             Some(error) => Err(StartError::Catalogue(error)),
             None => Registry::start(self),

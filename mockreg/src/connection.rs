@@ -68,13 +68,13 @@ pub(crate) async fn serve(
     if let Err(error) = tune(&stream) {
         tracing::debug!(conn, %error, "socket options were not set");
     }
-    let Ok(local) = stream.local_addr() else { return };
+    let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
     core.telemetry.connected();
     let greeted = tokio::select! {
         greeted = greeting(&core, &stream) => greeted,
         _ = stop.wait_for(|stop| *stop) => Greeting::Nothing,
     };
-    let entrance = Entrance { door, local, secure: core.tls.is_some() };
+    let entrance = Entrance { door, local, remote, secure: core.tls.is_some() };
     let line = Line { core: Arc::clone(&core), conn, entrance, stop };
     Box::pin(speak(line, stream, greeted)).await;
     core.telemetry.disconnected(conn);

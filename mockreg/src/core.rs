@@ -17,8 +17,10 @@ use crate::exchange::Telemetry;
 use crate::images::Images;
 use crate::manifest::{self, Listing, Manifest};
 use crate::metrics::Levels;
+use crate::pace::Paces;
 use crate::policy::Policy;
 use crate::problem::{Fault, Problem};
+use crate::quota::Meters;
 use crate::redirect::Redirector;
 use crate::sink::Workshop;
 use crate::store::{Full, Gone, Store};
@@ -39,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) redirects: Option<Redirector>,
     /// What clients may send ahead over HTTP/2, all together.
     pub(crate) windows: Windows,
+    pub(crate) meters: Meters,
+    pub(crate) paces: Paces,
     pub(crate) policy: Policy,
 }
 
@@ -226,6 +230,7 @@ impl Core {
     pub(crate) fn reset(&self, run_id: Option<&str>) {
         self.uploads.clear();
         self.store.clear();
+        self.meters.reset();
         // Whoever has its answer already is part of what is forgotten.
         self.telemetry.settle();
         self.telemetry.journal.clear();

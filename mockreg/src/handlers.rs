@@ -60,6 +60,10 @@ pub(crate) async fn answer(
             problem.into_reply()
         }
     };
+    reply.headers_mut().extend(std::mem::take(&mut call.notes));
+    if let Some(pace) = call.core.paces.down(&call.client()) {
+        reply.body_mut().slow_down(pace);
+    }
     if call.core.policy.echo_namespace
         && let Some(given) = call.query.first("ns").and_then(|given| HeaderValue::from_str(given).ok())
     {
@@ -97,7 +101,10 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
         let name = call.target.repository.parse::<RepositoryName>();
         name.map_err(|error| Problem::new(Fault::NameInvalid, error.to_string()))?;
     }
-    call.access = call.core.auth.check(call).await?;
+    call.sender = call.core.auth.check(call).await?;
+    let client = call.client();
+    call.core.meters.admit(call.target.kind, &call.method, &client, &mut call.notes)?;
+    call.slow_down(call.core.paces.up(&client));
     match (call.target.endpoint, call.method.as_str()) {
         (Endpoint::Token, _) => token::get(call).await,
         (Endpoint::Base, _) => Ok(base::version()),

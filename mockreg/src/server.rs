@@ -28,6 +28,8 @@ use crate::exchange::Telemetry;
 use crate::images::Images;
 use crate::journal::Journal;
 use crate::journal_file::JournalFile;
+use crate::pace::Paces;
+use crate::quota::Meters;
 use crate::redirect::Redirector;
 use crate::sink::Workshop;
 use crate::spill::Spill;
@@ -190,6 +192,8 @@ fn core(builder: Builder, downloads: Option<SocketAddr>) -> Result<Core, StartEr
         limits: builder.limits,
         redirects: downloads.map(|address| Redirector::new(builder.policy.redirects.clone(), address.port())),
         auth: Guard::new(builder.auth, builder.policy.tokens.clone()),
+        meters: Meters::new(&builder.policy.quotas),
+        paces: Paces::new(builder.policy.bandwidth),
         policy: builder.policy,
     })
 }

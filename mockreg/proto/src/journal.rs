@@ -1,10 +1,11 @@
 //! One line of a request journal: who asked for what, which attempt, how many bytes really moved, how it ended.
 //! Retries, resumes, duplicate bytes and connection reuse are computed from these lines.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a request was about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// `/v2/`

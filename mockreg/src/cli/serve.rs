@@ -1,6 +1,6 @@
 //! `mockreg serve`
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use super::ca::no_home;
 use super::{Cache, Failure, read_catalogue};
 use crate::auth::{Auth, Users};
 use crate::config::{Builder, MEMORY_BUDGET, StartError};
+use crate::policy::Policy;
 use crate::server::Registry;
 use crate::tls::{Tls, default_directory};
 
@@ -23,6 +24,7 @@ use crate::tls::{Tls, default_directory};
 Every repository under `synth/` is an image made on demand from its name; any tag will do:
   synth/5gib          one layer of 5 GiB
   synth/1gib-x8       eight layers of 1 GiB
+  synth/300mib-zstd   packed by zstd
   synth/300mib-tar    not compressed
   synth/64mib-x4-c1   incompressible
 
@@ -98,6 +100,9 @@ pub(super) struct Serve {
     /// Let clients without a name pull
     #[arg(long)]
     anonymous_pull: bool,
+    /// Behave like a well-known registry; `mockreg vendor list` names them
+    #[arg(long, value_name = "NAME")]
+    vendor: Option<String>,
     /// Write every line of the request journal to this file (NDJSON)
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -131,7 +136,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 impl Serve {
     /// Serves until a signal comes.
     pub(super) fn run(self) -> Result<(), Failure> {
-        start_logging();
         raise_descriptor_limit();
         let port_file = self.port_file.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
@@ -176,6 +180,9 @@ impl Serve {
         }
         if let Some(spill) = &self.spill {
             builder = builder.spill(spill);
+        }
+        if let Some(vendor) = &self.vendor {
+            builder = builder.policy(Policy::like(vendor).map_err(Failure::usage)?);
         }
         if let Some(address) = self.redirect_blobs {
             builder = builder.redirect_blobs(address);
@@ -236,15 +243,6 @@ impl Signals {
     }
 }
 
-/// Logs to standard error, as much as `RUST_LOG` asks for.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .from_env_lossy();
-    let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
-}
-
 /// A connection takes a descriptor; the limit that shells start with is often 1024.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -282,7 +280,7 @@ fn write_at_once(path: &Path, text: &str) -> io::Result<()> {
 /// A registry that did not start, with what to do about it.
 fn explain(error: StartError) -> Failure {
     match &error {
-        StartError::Catalogue(_) | StartError::Tls(_) => Failure::usage(error),
+        StartError::Catalogue(_) | StartError::Policy(_) | StartError::Tls(_) => Failure::usage(error),
         StartError::Listen { port, address, source } if source.kind() == io::ErrorKind::AddrInUse => {
             let option = match *port {
                 "registry" => "--listen",

@@ -254,7 +254,7 @@ async fn send(
     let date = httpdate::fmt_http_date(SystemTime::now());
     head.headers_mut().insert(DATE, HeaderValue::from_str(&date).expect("a date is visible ASCII"));
     let mut stream = respond.send_response(head, body.len() == 0)?;
-    while let Some(mut piece) = body.next_piece() {
+    while let Some(mut piece) = poll_fn(|cx| body.poll_piece(cx)).await {
         while !piece.is_empty() {
             stream.reserve_capacity(piece.len());
             let room = timeout(WRITE_STALL, poll_fn(|cx| room(&mut stream, cx)));

@@ -46,8 +46,8 @@ const PEEK_PAUSE: Duration = Duration::from_millis(5);
 const SPEAK_PLAINLY: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nthis port speaks plain HTTP\n";
 /// What Go's server says, which people recognise.
-const SPEAK_TLS: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    Client sent an HTTP request to an HTTPS server.\n";
 
 /// What everything that runs on a connection shares.
 struct Line {

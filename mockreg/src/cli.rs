@@ -7,6 +7,7 @@ mod layer;
 mod serve;
 mod tables;
 mod vendor;
+mod verify;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -42,7 +43,9 @@ Examples:
   mockreg serve --catalog images.yaml
       The repositories, tags and layers that a file lists.
   mockreg layer synth/10mb | tar tzv
-      One layer, without a registry.";
+      One layer, without a registry.
+  mockreg verify http://127.0.0.1:5000/synth/10mb http://127.0.0.1:5001/mirror/10mb
+      Whether a copy is the same, byte for byte.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -58,6 +61,8 @@ enum Command {
     Ca(ca::Ca),
     /// Say how well-known registries differ from the specification
     Vendor(vendor::VendorCommand),
+    /// Compare two repositories or registries, byte for byte
+    Verify(verify::Verify),
     /// Ask a running server whether it is well; exits with 0 if it is
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -115,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Tables(tables) => tables.run(),
         Command::Ca(ca) => ca.run(),
         Command::Vendor(vendor) => vendor.run(),
+        Command::Verify(verify) => verify.run(),
         Command::Healthcheck(check) => check.run(),
     };
     match done {

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use mockreg_synth::catalogue::{Catalogue, CatalogueError};
 use mockreg_synth::image::ImageSpec;
+use mockreg_synth::name::{self, NameError};
 use thiserror::Error;
 
+use crate::admin::Given;
 use crate::auth::Auth;
 use crate::cache::CacheDir;
 use crate::policy::{Policy, PolicyError};
@@ -36,7 +38,8 @@ pub struct Builder {
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) images: Vec<ImageSpec>,
-    catalogue_error: Option<CatalogueError>,
+    catalogue_error: Option<BadImages>,
+    pub(crate) given: Given,
     pub(crate) memory_budget: u64,
     pub(crate) on_demand: bool,
     pub(crate) listen: SocketAddr,
@@ -51,6 +54,13 @@ pub struct Builder {
     pub(crate) auth: Auth,
     pub(crate) tls: Option<Tls>,
     pub(crate) redirect_blobs: Option<SocketAddr>,
+}
+
+/// Images that were asked for and cannot be made.
+#[derive(Clone, Debug)]
+enum BadImages {
+    Catalogue(CatalogueError),
+    Name(String, NameError),
 }
 
 /// Why a registry did not start.
@@ -72,6 +82,14 @@ pub enum StartError {
     /// A policy says what cannot be meant.
     #[error("the policy cannot be kept")]
     Policy(#[source] PolicyError),
+    /// An image was asked for by a name that means none.
+    #[error("the image `{name}` cannot be made")]
+    Image {
+        /// The name asked for.
+        name: String,
+        /// Why it means none.
+        source: NameError,
+    },
     /// The journal file cannot be created.
     #[error("the journal file {path} cannot be created")]
     JournalFile {
@@ -104,6 +122,7 @@ impl Default for Builder {
             seed: 1,
             images: Vec::new(),
             catalogue_error: None,
+            given: Given::None,
             memory_budget: MEMORY_BUDGET,
             on_demand: true,
             listen: any_port,
@@ -143,7 +162,22 @@ impl Builder {
     pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
         match catalogue.images() {
             Ok(images) => self.images.extend(images),
-            Err(error) => self.catalogue_error = Some(error),
+            Err(error) => self.catalogue_error = Some(BadImages::Catalogue(error)),
+        }
+        self.given = self.given.and(serde_json::to_vec(&catalogue).ok().map(Into::into));
+        self
+    }
+
+    /// Adds one image: `repository` and `tag` as it is to be pulled, `name` what it consists of, in the words that
+    /// stand behind `synth/`: `10mb`, `1gib-x8`, `300mib-tar`.
+    #[must_use]
+    pub fn image(mut self, repository: &str, tag: &str, name: &str) -> Self {
+        match name::parse(&format!("{}{name}", name::PREFIX), self.seed) {
+            Ok(image) => {
+                self.images.push(ImageSpec { repository: repository.into(), tag: tag.into(), ..image });
+                self.given = Given::Several;
+            }
+            Err(source) => self.catalogue_error = Some(BadImages::Name(name.to_owned(), source)),
         }
         self
     }
@@ -152,6 +186,7 @@ impl Builder {
     #[must_use]
     pub fn images(mut self, images: Vec<ImageSpec>) -> Self {
         self.images.extend(images);
+        self.given = Given::Several;
         self
     }
 
@@ -271,7 +306,8 @@ impl Builder {
     pub fn start(mut self) -> Result<Registry, StartError> {
         self.policy.check().map_err(StartError::Policy)?;
         match self.catalogue_error.take() {
-            Some(error) => Err(StartError::Catalogue(error)),
+            Some(BadImages::Catalogue(error)) => Err(StartError::Catalogue(error)),
+            Some(BadImages::Name(name, source)) => Err(StartError::Image { name, source }),
             None => Registry::start(self),
         }
     }

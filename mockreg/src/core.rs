@@ -9,10 +9,12 @@ use mockreg_proto::reference::{Reference, Tag};
 use mockreg_synth::Tables;
 use mockreg_synth::image::ImageSpec;
 
+use crate::admin::Document;
 use crate::auth::Guard;
 use crate::config::Limits;
 use crate::connection::Windows;
 use crate::content::Content;
+use crate::counters::Counters;
 use crate::exchange::Telemetry;
 use crate::images::Images;
 use crate::manifest::{self, Listing, Manifest};
@@ -32,6 +34,7 @@ use crate::upload::Uploads;
 pub(crate) struct Core {
     pub(crate) workshop: Workshop,
     pub(crate) images: Images,
+    pub(crate) document: Document,
     pub(crate) store: Store,
     pub(crate) uploads: Uploads,
     pub(crate) telemetry: Arc<Telemetry>,
@@ -226,6 +229,18 @@ impl Core {
         }
     }
 
+    /// What has been counted and what is held.
+    pub(crate) fn counters(&self) -> Counters {
+        self.telemetry.settle();
+        Counters {
+            totals: self.telemetry.metrics.totals(),
+            levels: self.levels(),
+            tallied: self.telemetry.tally.tallied(),
+            open_connections: self.telemetry.metrics.open_connections.get().unsigned_abs(),
+            journal: self.telemetry.journal.extent(),
+        }
+    }
+
     /// Forgets uploads, pushed content, journal and counters; the catalogue stays.
     pub(crate) fn reset(&self, run_id: Option<&str>) {
         self.uploads.clear();
@@ -236,6 +251,7 @@ impl Core {
         self.telemetry.journal.clear();
         self.telemetry.journal.begin_run(run_id);
         self.telemetry.metrics.reset();
+        self.telemetry.tally.reset();
     }
 }
 

@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 use mockreg_proto::content_range::ByteRange;
+use mockreg_proto::digest::Digest;
 use mockreg_proto::journal::{Check, Kind};
 
 use crate::delivery::Follow;
 use crate::journal::{Journal, Line};
 use crate::metrics::Metrics;
+use crate::tally::Tally;
 
 /// Most characters of a name that go into the journal: names that can exist are shorter, and a client may send
 /// anything.
@@ -26,6 +28,7 @@ type Followed = Arc<Mutex<dyn Follow>>;
 pub(crate) struct Telemetry {
     pub(crate) journal: Journal,
     pub(crate) metrics: Metrics,
+    pub(crate) tally: Tally,
     started: Instant,
     live: Mutex<HashMap<u64, Followed>>,
 }
@@ -33,7 +36,13 @@ pub(crate) struct Telemetry {
 impl Telemetry {
     /// Starts the clock.
     pub(crate) fn new(journal: Journal) -> Self {
-        Self { journal, metrics: Metrics::new(), started: Instant::now(), live: Mutex::default() }
+        Self {
+            journal,
+            metrics: Metrics::new(),
+            tally: Tally::default(),
+            started: Instant::now(),
+            live: Mutex::default(),
+        }
     }
 
     fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Followed>> {
@@ -43,6 +52,7 @@ impl Telemetry {
     /// A connection begins.
     pub(crate) fn connected(&self) {
         self.metrics.open_connections.inc();
+        self.tally.connections.enter();
     }
 
     /// From now on a connection writes what `outgoing` follows.
@@ -54,6 +64,7 @@ impl Telemetry {
     pub(crate) fn disconnected(&self, conn: u64) {
         self.live().remove(&conn);
         self.metrics.open_connections.dec();
+        self.tally.connections.leave();
     }
 
     /// Waits for every write to a socket that has begun to be accounted. A client can have the last byte of an
@@ -91,6 +102,7 @@ impl Exchange {
             kind: Kind::Other,
             repository: Box::default(),
             reference: Box::default(),
+            stored: None,
             range: None,
             attempt: 1,
             status: 0,
@@ -101,6 +113,7 @@ impl Exchange {
             check: None,
             end: "client_closed",
         };
+        telemetry.tally.requests.enter();
         Self { telemetry: Arc::clone(telemetry), arrived, headed: None, line, broken: false }
     }
 
@@ -116,6 +129,16 @@ impl Exchange {
     /// Which bytes were asked for or announced.
     pub(crate) fn ranged(&mut self, range: Option<ByteRange>) {
         self.line.range = range;
+    }
+
+    /// What the request put into the repository.
+    pub(crate) fn stored(&mut self, digest: Digest) {
+        self.line.stored = Some(Box::new(digest));
+    }
+
+    /// The id of the upload session that the request opened.
+    pub(crate) fn opened(&mut self, id: &str) {
+        self.line.reference = id.into();
     }
 
     /// Which check an upload went through.
@@ -182,7 +205,9 @@ impl Drop for Exchange {
             self.line.status,
             total.as_secs_f64(),
         );
+        self.telemetry.tally.ended(&self.line);
         self.telemetry.journal.push(self.line.clone());
+        self.telemetry.tally.requests.leave();
     }
 }
 

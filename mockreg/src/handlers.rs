@@ -148,8 +148,27 @@ fn complete(mut reply: Reply, method: &Method, mut exchange: Exchange) -> (Reply
     if *method == Method::HEAD {
         *reply.body_mut() = Body::empty();
     }
+    note_effect(&reply, method, &mut exchange);
     exchange.answered(reply.status());
     (reply, exchange)
+}
+
+/// What an answer says it did, for the journal: 201 with a digest stored it, 202 to a POST opened an upload.
+fn note_effect(reply: &Reply, method: &Method, exchange: &mut Exchange) {
+    let header = |name: &HeaderName| reply.headers().get(name).and_then(|value| value.to_str().ok());
+    match reply.status() {
+        StatusCode::CREATED => {
+            if let Some(digest) = header(&CONTENT_DIGEST).and_then(|digest| digest.parse().ok()) {
+                exchange.stored(digest);
+            }
+        }
+        StatusCode::ACCEPTED if *method == Method::POST => {
+            if let Some(id) = header(&UPLOAD_ID) {
+                exchange.opened(id);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A header value from text that this crate made or checked: names, digests, ids, numbers.

@@ -9,13 +9,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mockreg_proto::journal::Record;
+use mockreg_proto::reference::{Reference, RepositoryName};
 use mockreg_synth::Tables;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 
-use crate::admin;
+use crate::admin::{self, Document};
+use crate::assertions;
 use crate::auth::Guard;
 use crate::budget::Budget;
 use crate::cache::CacheDir;
@@ -24,7 +26,9 @@ use crate::config::{Builder, StartError};
 use crate::connection::{self, STOP_GRACE, Windows};
 use crate::content::{SEGMENT, Storage};
 use crate::core::Core;
+use crate::counters::Counters;
 use crate::exchange::Telemetry;
+use crate::held::HeldImage;
 use crate::images::Images;
 use crate::journal::Journal;
 use crate::journal_file::JournalFile;
@@ -53,6 +57,7 @@ pub struct Registry {
     admin_addr: SocketAddr,
     downloads_addr: Option<SocketAddr>,
     core: Arc<Core>,
+    runtime: Handle,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -74,8 +79,9 @@ impl Registry {
         let core = Arc::new(core(builder, downloads_addr)?);
         let (stop, stopped) = watch::channel(false);
         let serving = serve(Arc::clone(&core), Listeners { registry, admin, downloads }, stopped);
-        let thread = own_thread(threads, name, serving).map_err(StartError::Thread)?;
-        Ok(Self { registry_addr, admin_addr, downloads_addr, core, stop, thread: Some(thread) })
+        let (thread, runtime) = own_thread(threads, name, serving).map_err(StartError::Thread)?;
+        let thread = Some(thread);
+        Ok(Self { registry_addr, admin_addr, downloads_addr, core, runtime, stop, thread })
     }
 
     /// The address of the registry port.
@@ -118,18 +124,44 @@ impl Registry {
         format!("http://{}", self.admin_addr)
     }
 
-    /// Every line that the journal still holds, oldest first.
-    pub fn journal(&self) -> Vec<Record> {
+    /// Every line that the journal still holds, with assertions about them.
+    pub fn journal(&self) -> assertions::Journal {
         self.core.telemetry.settle();
-        let mut records = Vec::new();
+        let journal = &self.core.telemetry.journal;
+        let dropped = journal.extent().dropped;
+        let mut records: Vec<Record> = Vec::new();
         loop {
-            let batch =
-                self.core.telemetry.journal.after(records.last().map_or(0, |record: &Record| record.seq));
+            let batch = journal.after(records.last().map_or(0, |record| record.seq));
             if batch.is_empty() {
-                return records;
+                return assertions::Journal::with_lost(records, dropped);
             }
             records.extend(batch);
         }
+    }
+
+    /// What has been counted since the start or the last reset, and what is held now.
+    pub fn counters(&self) -> Counters {
+        self.core.counters()
+    }
+
+    /// What `repository` holds under `reference`, a tag or a digest: pushed, from the catalogue, or made from its
+    /// name. `None` if nothing. Waits for digests that are not computed yet.
+    pub fn image(&self, repository: &str, reference: &str) -> Option<HeldImage> {
+        let reference = reference.parse::<Reference>().ok()?;
+        let repository = repository.parse::<RepositoryName>().ok()?;
+        let core = Arc::clone(&self.core);
+        let (found, held) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move {
+            // Whoever asks waits, so somebody is there.
+            drop(found.send(core.held(repository.as_str(), &reference).await));
+        });
+        held.recv().ok().flatten()
+    }
+
+    /// Forgets uploads, pushed content, journal and counters, and stamps `run_id` into the journal from now on; the
+    /// catalogue stays.
+    pub fn reset(&self, run_id: Option<&str>) {
+        self.core.reset(run_id);
     }
 
     /// Stops serving and waits until everything has ended: at most about a second, for requests under way.
@@ -184,6 +216,7 @@ fn core(builder: Builder, downloads: Option<SocketAddr>) -> Result<Core, StartEr
     Ok(Core {
         workshop: Workshop { tables, storage },
         images,
+        document: Document::new(builder.given),
         store: Store::default(),
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
@@ -217,20 +250,20 @@ fn own_thread(
     threads: Option<usize>,
     name: String,
     serving: impl Future<Output = io::Result<()>> + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<(JoinHandle<()>, Handle)> {
     let (started, made) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("mockreg".into()).spawn(move || {
         // Whoever starts a registry waits for one of these messages.
         match runtime(threads, name) {
             Err(error) => drop(started.send(Err(error))),
             Ok(runtime) => {
-                drop(started.send(Ok(())));
+                drop(started.send(Ok(runtime.handle().clone())));
                 run(runtime, serving);
             }
         }
     })?;
-    made.recv().expect("the thread reports before anything else")?;
-    Ok(thread)
+    let handle = made.recv().expect("the thread reports before anything else")?;
+    Ok((thread, handle))
 }
 
 fn runtime(threads: Option<usize>, name: String) -> io::Result<Runtime> {

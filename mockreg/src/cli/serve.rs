@@ -280,7 +280,9 @@ fn write_at_once(path: &Path, text: &str) -> io::Result<()> {
 /// A registry that did not start, with what to do about it.
 fn explain(error: StartError) -> Failure {
     match &error {
-        StartError::Catalogue(_) | StartError::Policy(_) | StartError::Tls(_) => Failure::usage(error),
+        StartError::Catalogue(_) | StartError::Image { .. } | StartError::Policy(_) | StartError::Tls(_) => {
+            Failure::usage(error)
+        }
         StartError::Listen { port, address, source } if source.kind() == io::ErrorKind::AddrInUse => {
             let option = match *port {
                 "registry" => "--listen",

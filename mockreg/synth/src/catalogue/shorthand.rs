@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use mockreg_proto::units::ByteCount;
+use mockreg_proto::units::{self, ByteCount};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -80,6 +80,11 @@ pub(super) fn fixed_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<B
 
         fn visit_u64<E: Error>(self, bytes: u64) -> Result<ByteCount, E> {
             Ok(ByteCount(bytes))
+        }
+
+        fn visit_f64<E: Error>(self, bytes: f64) -> Result<ByteCount, E> {
+            let unexpected = serde::de::Unexpected::Float(bytes);
+            units::whole(bytes).map(ByteCount).ok_or_else(|| E::invalid_type(unexpected, &self))
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<ByteCount, E> {
@@ -168,6 +173,13 @@ impl<'de> Deserialize<'de> for LayerEntry {
 
             fn visit_u64<E: Error>(self, bytes: u64) -> Result<LayerEntry, E> {
                 Ok(LayerEntry::Size(ByteCount(bytes)))
+            }
+
+            fn visit_f64<E: Error>(self, bytes: f64) -> Result<LayerEntry, E> {
+                let unexpected = serde::de::Unexpected::Float(bytes);
+                units::whole(bytes)
+                    .ok_or_else(|| E::invalid_type(unexpected, &self))
+                    .and_then(|bytes| self.visit_u64(bytes))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<LayerEntry, E> {

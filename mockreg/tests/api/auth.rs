@@ -320,6 +320,10 @@ fn the_token_service_takes_forms_and_refresh_tokens() {
         let answer = post(&mut client, &form);
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{answer:?}");
     }
+    // The journal calls each of them what it is, also the one that was too large to be read.
+    let kinds =
+        registry.journal().into_iter().filter(|line| line.method == "POST" && line.repository.is_empty());
+    assert!(kinds.map(|line| line.kind).all(|kind| kind == mockreg_proto::journal::Kind::Token));
     let refused = authorized(&mut client, "GET", "/v2/", &format!("Bearer {refresh}"), b"");
     assert_eq!(refused.status, 401, "a refresh token opens nothing by itself");
 }

@@ -14,10 +14,10 @@ use http::header::WWW_AUTHENTICATE;
 
 pub(crate) use authorization::Authorization;
 pub use policy::{PostAnswer, TokenPolicy};
-#[allow(unused_imports, reason = "for mounts that name no source")]
 pub(crate) use scope::{Access, Action, Scope, list};
 pub(crate) use token::{Mint, Purpose, SERVICE};
 use users::Verifier;
+pub(crate) use users::random_key;
 pub use users::{HtpasswdError, Users};
 
 use crate::call::Call;
@@ -39,7 +39,6 @@ pub struct Auth {
     users: Users,
     anonymous_pull: bool,
     push_deletes: bool,
-    tokens: TokenPolicy,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,13 +79,6 @@ impl Auth {
         self.push_deletes = implied;
         self
     }
-
-    /// How tokens are made, refused and asked for. Default: right.
-    #[must_use]
-    pub fn tokens(mut self, policy: TokenPolicy) -> Self {
-        self.tokens = policy;
-        self
-    }
 }
 
 /// The guard at the registry's door.
@@ -101,13 +93,13 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// A guard who does as `auth` says.
-    pub(crate) fn new(auth: Auth) -> Self {
+    /// A guard who does as `auth` says, with such tokens.
+    pub(crate) fn new(auth: Auth, tokens: TokenPolicy) -> Self {
         Self {
             mode: auth.mode,
             anonymous_pull: auth.anonymous_pull,
             push_deletes: auth.push_deletes,
-            tokens: auth.tokens,
+            tokens,
             mint: Mint::new(),
             users: Verifier::new(auth.users),
         }

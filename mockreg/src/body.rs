@@ -38,6 +38,13 @@ impl Body {
         Self { pieces: Box::new(pieces), left: len }
     }
 
+    /// The next piece, never an empty one.
+    pub(crate) fn next_piece(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.find(|piece| !piece.is_empty())?;
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        Some(piece)
+    }
+
     /// Bytes that are still to come.
     pub(crate) fn len(&self) -> u64 {
         self.left
@@ -52,11 +59,7 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.find(|piece| !piece.is_empty());
-        if let Some(piece) = &piece {
-            self.left = self.left.saturating_sub(piece.len() as u64);
-        }
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+        Poll::Ready(self.next_piece().map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,6 +1,5 @@
 //! One request in the hands of its handler: head, target, body, and the journal entry that follows it.
 
-use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName};
 use http::{HeaderMap, Method};
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::Reference;
 
 use crate::auth::Access;
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::inflow::{Broken, Inflow};
 use crate::problem::{Fault, Problem};
 use crate::query::Query;
 use crate::route::Target;
@@ -28,9 +26,19 @@ const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// What a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The registry.
+    Registry,
+    /// The second listener, for downloads.
+    Downloads,
+}
+
 /// How a connection came in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entrance {
+    pub(crate) door: Door,
     /// The server's own address on it.
     pub(crate) local: SocketAddr,
     /// It is under TLS.
@@ -50,7 +58,7 @@ pub(crate) struct Call {
     entrance: Entrance,
     /// Host and port as the client has them.
     host: Option<String>,
-    body: Incoming,
+    body: Inflow,
     /// The client waits for a go-ahead, which reading the body sends.
     waits: bool,
 }
@@ -59,7 +67,7 @@ impl Call {
     /// Takes a request apart.
     pub(crate) fn new(
         core: Arc<Core>,
-        request: http::Request<Incoming>,
+        request: http::Request<Inflow>,
         target: Target,
         exchange: Exchange,
         entrance: Entrance,
@@ -88,11 +96,20 @@ impl Call {
     /// between may say by `X-Forwarded-Proto` that the client speaks TLS with it.
     pub(crate) fn origin(&self) -> String {
         let forwarded = self.header(&FORWARDED_PROTO).filter(|scheme| matches!(*scheme, "http" | "https"));
-        let scheme = forwarded.unwrap_or(if self.entrance.secure { "https" } else { "http" });
         match &self.host {
-            Some(host) => format!("{scheme}://{host}"),
-            None => format!("{scheme}://{}", self.entrance.local),
+            Some(host) => format!("{}://{host}", forwarded.unwrap_or(self.scheme())),
+            None => format!("{}://{}", forwarded.unwrap_or(self.scheme()), self.entrance.local),
         }
+    }
+
+    /// What URLs for another port of this server begin with: the host as the client has it, and that port.
+    pub(crate) fn origin_at(&self, port: u16) -> String {
+        let host = self.host.as_deref().map_or_else(|| self.entrance.local.ip().to_string(), without_port);
+        format!("{}://{host}:{port}", self.scheme())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.entrance.secure { "https" } else { "http" }
     }
 
     /// The repository.
@@ -130,7 +147,7 @@ impl Call {
 
     /// The announced length of the body; `None` where it comes in chunks.
     pub(crate) fn announced(&self) -> Option<u64> {
-        let bare = || self.body.is_end_stream().then_some(0);
+        let bare = || self.body.is_end().then_some(0);
         self.header(&CONTENT_LENGTH).and_then(|length| length.parse().ok()).or_else(bare)
     }
 
@@ -141,50 +158,37 @@ impl Call {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         self.waits = false;
         let idle = self.core.limits.body_idle;
-        loop {
-            let frame = match tokio::time::timeout(idle, self.body.frame()).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(self.broken(&error)),
-                Err(_) => {
-                    self.exchange.broke("error:body_idle");
-                    return Err(Problem::new(
-                        Fault::BodyIdle,
-                        format!("no byte of the body came for {idle:?}"),
-                    ));
-                }
-            };
-            // Trailers mean nothing here.
-            if let Ok(bytes) = frame.into_data() {
+        match tokio::time::timeout(idle, self.body.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(bytes))) => {
                 self.exchange.received(bytes.len() as u64);
-                return Ok(Some(bytes));
+                Ok(Some(bytes))
+            }
+            Ok(Some(Err(Broken::Malformed(reason)))) => {
+                self.exchange.broke("error:malformed_body");
+                let detail = format!("the body is not in chunks as announced: {reason}");
+                Err(Problem::new(Fault::BodyBroken, detail))
+            }
+            Ok(Some(Err(Broken::Gone))) => {
+                self.exchange.broke("client_closed");
+                Err(Problem::new(Fault::BodyBroken, "the body ended before what was announced had come"))
+            }
+            Err(_) => {
+                self.exchange.broke("error:body_idle");
+                Err(Problem::new(Fault::BodyIdle, format!("no byte of the body came for {idle:?}")))
             }
         }
     }
 
-    fn broken(&mut self, error: &hyper::Error) -> Problem {
-        use std::io::{Error as IoError, ErrorKind};
-        let cause = error.source().and_then(|source| source.downcast_ref::<IoError>()).map(IoError::kind);
-        if matches!(cause, Some(ErrorKind::InvalidInput | ErrorKind::InvalidData)) {
-            self.exchange.broke("error:malformed_body");
-            return Problem::new(
-                Fault::BodyBroken,
-                format!("the body is not in chunks as announced: {error}"),
-            );
-        }
-        self.exchange.broke("client_closed");
-        Problem::new(Fault::BodyBroken, "the body ended before what was announced had come")
-    }
-
     /// Reads a little of a body that nobody wanted, so that the client can read why and go on.
     pub(crate) async fn drain(&mut self) {
-        if self.waits || self.body.is_end_stream() {
+        if self.waits || self.body.is_end() {
             return;
         }
         let read = async {
             let mut left = DRAIN_BYTES;
-            while let Some(Ok(frame)) = self.body.frame().await {
-                let count = frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+            while let Some(Ok(bytes)) = self.body.next().await {
+                let count = bytes.len() as u64;
                 self.exchange.received(count);
                 let Some(rest) = left.checked_sub(count) else { return };
                 left = rest;
@@ -199,6 +203,16 @@ impl Call {
 fn is_host(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)
+}
+
+/// The host of `host:port`, or of `host` alone.
+fn without_port(host: &str) -> String {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            name.into()
+        }
+        _ => host.into(),
+    }
 }
 
 /// A digest, or the answer to a malformed one.

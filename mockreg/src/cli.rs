@@ -1,20 +1,26 @@
 //! The command line: what was typed, and which command that is. What the commands do is in files of their own.
 
+mod ca;
 mod describe;
 mod healthcheck;
 mod layer;
 mod serve;
+mod tables;
 mod verify;
 
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 use crate::cache::CacheDir;
 use crate::server::tables;
 
 /// Exit code when something could not start or be reached.
 const ENVIRONMENT: u8 = 3;
+/// Exit code when what was checked is wrong.
+const WRONG: u8 = 1;
 /// Exit code of a wrong command line or configuration; clap's own.
 const USAGE: u8 = 2;
 
@@ -43,11 +49,15 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a registry until Ctrl-C or SIGTERM
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Say what a catalogue holds, with every digest
     Describe(describe::Describe),
     /// Write the bytes of one synthetic layer to standard output, or its digests
     Layer(layer::LayerCommand),
+    /// Derive or check the checkpoints that digests of large layers start from
+    Tables(tables::TablesCommand),
+    /// Print the certificate that clients of `serve --tls-auto` have to trust
+    Ca(ca::Ca),
     /// Compare two repositories or registries, byte for byte
     Verify(verify::Verify),
     /// Ask a running server whether it is well; exits with 0 if it is
@@ -65,6 +75,11 @@ impl Failure {
     /// The command line or a file is wrong.
     fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self { code: USAGE, error: error.into() }
+    }
+
+    /// What was to be checked is wrong.
+    fn found(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: WRONG, error: error.into() }
     }
 
     /// Something could not start or be reached.
@@ -90,10 +105,17 @@ impl Cache {
 
 /// Runs the program: reads the command line, does what it says, prints what went wrong.
 pub fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    start_logging(match command {
+        Command::Serve(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    });
+    let done = match command {
         Command::Serve(serve) => serve.run(),
         Command::Describe(describe) => describe.run(),
         Command::Layer(layer) => layer.run(),
+        Command::Tables(tables) => tables.run(),
+        Command::Ca(ca) => ca.run(),
         Command::Verify(verify) => verify.run(),
         Command::Healthcheck(check) => check.run(),
     };
@@ -104,6 +126,14 @@ pub fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Logs to standard error, as much as `RUST_LOG` asks for, else from `level` on.
+fn start_logging(level: LevelFilter) {
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
 }
 
 /// Reads and plans one catalogue file.

@@ -15,6 +15,7 @@ use crate::auth::Auth;
 use crate::cache::CacheDir;
 use crate::policy::Policy;
 use crate::server::Registry;
+use crate::tls::{Tls, TlsError};
 use crate::upload::SESSION_IDLE;
 
 /// How long a connection may take to send the head of a request, or stay idle between two.
@@ -51,6 +52,8 @@ pub struct Builder {
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) redirect_blobs: Option<SocketAddr>,
 }
 
 /// Images that were asked for and cannot be made.
@@ -66,7 +69,7 @@ pub enum StartError {
     /// A port cannot be listened on: it is taken, or the address is not this machine's.
     #[error("the {port} port cannot listen on {address}")]
     Listen {
-        /// `registry` or `admin`.
+        /// `registry`, `admin` or `downloads`.
         port: &'static str,
         /// The address asked for.
         address: SocketAddr,
@@ -92,6 +95,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no certificate to speak TLS with.
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] TlsError),
     /// Nothing can be written to the spill directory.
     #[error("the spill directory {path} cannot be used")]
     Spill {
@@ -126,6 +132,8 @@ impl Default for Builder {
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
             auth: Auth::none(),
+            tls: None,
+            redirect_blobs: None,
         }
     }
 }
@@ -272,11 +280,26 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS on the registry port. Default: plain HTTP.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Downloads of blobs are redirected to a second listener on this address, by URLs that are good for a while; see
+    /// [`RedirectPolicy`](crate::policy::RedirectPolicy). Default: the registry answers with the blob.
+    #[must_use]
+    pub fn redirect_blobs(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.redirect_blobs = Some(address.into());
+        self
+    }
+
     /// Starts the registry. When this returns, both ports listen.
     ///
     /// # Errors
-    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, or the system gives no
-    /// threads.
+    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, there
+    /// is no certificate to speak TLS with, or the system gives no threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
         match self.catalogue_error.take() {
             Some(BadImages::Catalogue(error)) => Err(StartError::Catalogue(error)),

@@ -12,6 +12,7 @@ use mockreg_synth::image::ImageSpec;
 use crate::admin::Document;
 use crate::auth::Guard;
 use crate::config::Limits;
+use crate::connection::Windows;
 use crate::content::Content;
 use crate::counters::Counters;
 use crate::exchange::Telemetry;
@@ -20,8 +21,10 @@ use crate::manifest::{self, Listing, Manifest};
 use crate::metrics::Levels;
 use crate::policy::Policy;
 use crate::problem::{Fault, Problem};
+use crate::redirect::Redirector;
 use crate::sink::Workshop;
 use crate::store::{Full, Gone, Store};
+use crate::tls::Terminator;
 use crate::upload::Uploads;
 
 /// Everything that requests share.
@@ -35,6 +38,10 @@ pub(crate) struct Core {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
     pub(crate) auth: Guard,
+    pub(crate) tls: Option<Terminator>,
+    pub(crate) redirects: Option<Redirector>,
+    /// What clients may send ahead over HTTP/2, all together.
+    pub(crate) windows: Windows,
     pub(crate) policy: Policy,
 }
 

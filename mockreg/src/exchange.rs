@@ -11,7 +11,7 @@ use mockreg_proto::content_range::ByteRange;
 use mockreg_proto::digest::Digest;
 use mockreg_proto::journal::{Check, Kind};
 
-use crate::delivery::Outgoing;
+use crate::delivery::Follow;
 use crate::journal::{Journal, Line};
 use crate::metrics::Metrics;
 use crate::tally::Tally;
@@ -20,6 +20,9 @@ use crate::tally::Tally;
 /// anything.
 const MAX_NAME: usize = 512;
 
+/// The outgoing half of a connection.
+type Followed = Arc<Mutex<dyn Follow>>;
+
 /// Where exchanges report to, and the connections they are on.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
@@ -27,7 +30,7 @@ pub(crate) struct Telemetry {
     pub(crate) metrics: Metrics,
     pub(crate) tally: Tally,
     started: Instant,
-    live: Mutex<HashMap<u64, Arc<Mutex<Outgoing>>>>,
+    live: Mutex<HashMap<u64, Followed>>,
 }
 
 impl Telemetry {
@@ -42,15 +45,19 @@ impl Telemetry {
         }
     }
 
-    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Mutex<Outgoing>>>> {
+    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Followed>> {
         self.live.lock().expect("no holder of the list panics")
     }
 
     /// A connection begins.
-    pub(crate) fn connected(&self, conn: u64, outgoing: &Arc<Mutex<Outgoing>>) {
-        self.live().insert(conn, Arc::clone(outgoing));
+    pub(crate) fn connected(&self) {
         self.metrics.open_connections.inc();
         self.tally.connections.enter();
+    }
+
+    /// From now on a connection writes what `outgoing` follows.
+    pub(crate) fn follow(&self, conn: u64, outgoing: Arc<Mutex<impl Follow + 'static>>) {
+        self.live().insert(conn, outgoing);
     }
 
     /// A connection has ended.

@@ -4,6 +4,7 @@ mod accept;
 mod base;
 mod blob;
 mod conditional;
+mod download;
 mod manifest;
 mod page;
 mod referrers;
@@ -15,13 +16,13 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use mockreg_proto::reference::RepositoryName;
 
 use crate::body::{Body, Reply};
-use crate::call::{Call, Entrance};
+use crate::call::{Call, Door, Entrance};
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::inflow::Inflow;
 use crate::problem::{Fault, Problem};
 use crate::route::{Endpoint, Target};
 
@@ -33,11 +34,14 @@ pub(crate) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-
 /// Answers one request. The exchange comes back with the answer, to be followed until it is delivered.
 pub(crate) async fn answer(
     core: Arc<Core>,
-    request: Request<Incoming>,
+    request: Request<Inflow>,
     mut exchange: Exchange,
     entrance: Entrance,
 ) -> (Reply, Exchange) {
     let method = request.method().clone();
+    if entrance.door == Door::Downloads {
+        return download(core, request, exchange, entrance).await;
+    }
     let Some(target) = Target::of(request.uri().path()) else {
         let detail = format!("there is nothing at {}", request.uri().path());
         let reply = Problem::new(Fault::NoRoute, detail).into_reply();
@@ -64,6 +68,26 @@ pub(crate) async fn answer(
     finish(reply, &method, call.exchange)
 }
 
+/// Answers one request to the second listener.
+async fn download(
+    core: Arc<Core>,
+    request: Request<Inflow>,
+    mut exchange: Exchange,
+    entrance: Entrance,
+) -> (Reply, Exchange) {
+    let method = request.method().clone();
+    let Some(target) = Target::of(request.uri().path()) else {
+        return complete(download::nothing(), &method, exchange);
+    };
+    exchange.about(target.kind, &target.repository, &target.reference);
+    let mut call = Call::new(core, request, target, exchange, entrance);
+    let reply = download::get(&mut call).await;
+    if !reply.status().is_success() {
+        call.drain().await;
+    }
+    complete(reply, &method, call.exchange)
+}
+
 /// One handler for each endpoint and method.
 async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
     if !call.target.answers(&call.method) {
@@ -84,6 +108,7 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
         (Endpoint::Manifest, _) => manifest::get(call).await,
         (Endpoint::Referrers, _) => referrers::list(call).await,
         (Endpoint::Blob, "DELETE") => blob::delete(call).await,
+        (Endpoint::Blob, _) if download::is_elsewhere(call) => download::redirect(call).await,
         (Endpoint::Blob, _) => blob::get(call).await,
         (Endpoint::Uploads, _) => upload::open(call).await,
         (Endpoint::Upload, "PATCH") => upload::patch(call).await,
@@ -100,8 +125,14 @@ fn deleted() -> Reply {
     reply
 }
 
+/// What every answer of the registry has.
+fn finish(mut reply: Reply, method: &Method, exchange: Exchange) -> (Reply, Exchange) {
+    reply.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    complete(reply, method, exchange)
+}
+
 /// What every answer has. HEAD gets the headers of GET, the length among them, and no body.
-fn finish(mut reply: Reply, method: &Method, mut exchange: Exchange) -> (Reply, Exchange) {
+fn complete(mut reply: Reply, method: &Method, mut exchange: Exchange) -> (Reply, Exchange) {
     let bare = matches!(reply.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bare {
         let length = HeaderValue::from(reply.body().len());
@@ -111,7 +142,6 @@ fn finish(mut reply: Reply, method: &Method, mut exchange: Exchange) -> (Reply, 
         *reply.body_mut() = Body::empty();
     }
     note_effect(&reply, method, &mut exchange);
-    reply.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     exchange.answered(reply.status());
     (reply, exchange)
 }

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntCounter,
     pub(crate) open_connections: IntGauge,
     pub(crate) tls_hellos: IntCounter,
+    pub(crate) tls_failures: IntCounter,
     pub(crate) blobs_served: IntCounter,
     pub(crate) tokens: IntCounter,
     stored_bytes: IntGauge,
@@ -119,6 +120,7 @@ impl Metrics {
             bytes_out: bytes.with_label_values(&["out"]),
             connections: counter("mockreg_connections_total", "Connections accepted"),
             open_connections: gauge("mockreg_open_connections", "Connections open now"),
+            tls_failures: counter("mockreg_tls_failures_total", "TLS handshakes that failed"),
             tls_hellos: counter("mockreg_tls_hellos_total", "Connections that spoke TLS to the plain port"),
             tokens: counter("mockreg_tokens_total", "Tokens given out"),
             blobs_served: counter(

@@ -5,6 +5,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::auth::{PostAnswer, TokenPolicy};
+pub use crate::redirect::RedirectPolicy;
+
 /// Largest manifest taken unless told otherwise: twice the 4 MiB that the specification makes every registry accept.
 const MANIFEST_LIMIT: usize = 8 << 20;
 
@@ -83,6 +86,11 @@ pub struct Policy {
     /// A manifest may have any media type, and one that differs from its Content-Type; what is not known is not
     /// read. Default: false.
     pub allow_any_media_type: bool,
+
+    /// How tokens are made, refused and asked for, where clients need them.
+    pub tokens: TokenPolicy,
+    /// How blob downloads are redirected, where there is a second listener for them.
+    pub redirects: RedirectPolicy,
 }
 
 /// What a request for a manifest gets whose `Accept` does not name the manifest's type.
@@ -155,6 +163,8 @@ impl Default for Policy {
             allow_wrong_length: false,
             allow_missing_content: false,
             allow_any_media_type: false,
+            tokens: TokenPolicy::default(),
+            redirects: RedirectPolicy::default(),
         }
     }
 }

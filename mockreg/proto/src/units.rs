@@ -75,7 +75,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// A number with no fraction as an integer; `None` for others, and from 2^53 on, where not every integer has a number.
 pub fn whole(number: f64) -> Option<u64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    (number >= 0.0 && number < EXACT && number.fract() == 0.0).then_some(number as u64)
+    ((0.0..EXACT).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 impl FromStr for ByteCount {

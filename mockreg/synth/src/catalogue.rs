@@ -193,6 +193,9 @@ pub enum CatalogueReason {
         /// Layers there are.
         layers: usize,
     },
+    /// Docker's schema 2 knows no zstd.
+    #[error("Docker's media types have none for zstd layers; use `media_types: oci`")]
+    NoMediaType,
     /// No layer of this size and form exists.
     #[error(transparent)]
     Layer(#[from] SpecError),
@@ -290,17 +293,16 @@ impl Catalogue {
     ) -> Result<Vec<LayerSpec>, Failure> {
         let form = entry.format.unwrap_or(self.defaults.format);
         let content = entry.content.unwrap_or(self.defaults.content);
+        let media_types = entry.media_types.unwrap_or(self.defaults.media_types);
+        if (form, media_types) == (Form::Zstd, MediaTypes::Docker) {
+            let key = if entry.format.is_some() { "format".to_owned() } else { format!("{DEFAULTS}format") };
+            return Err((key, CatalogueReason::NoMediaType));
+        }
         let layer = |(ordinal, &size): (usize, &u64)| {
             let tag = if ordinal < shared { "" } else { tag };
             let id = LayerId::derive(self.seed, &entry.name, "", tag, ordinal as u32);
-            LayerSpec::try_new(form, content, size, id).map_err(|error| {
-                let key = match error {
-                    SpecError::NotSupported(_) if entry.format.is_some() => "format".to_owned(),
-                    SpecError::NotSupported(_) => format!("{DEFAULTS}format"),
-                    _ => entry.layers.key(ordinal),
-                };
-                (key, error.into())
-            })
+            LayerSpec::try_new(form, content, size, id)
+                .map_err(|error| (entry.layers.key(ordinal), error.into()))
         };
         sizes.iter().enumerate().map(layer).collect()
     }

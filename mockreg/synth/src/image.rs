@@ -6,8 +6,8 @@ use mockreg_proto::digest::Digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Tables;
-use crate::spec::{Encoding, LayerSpec};
+use crate::spec::{Form, LayerSpec};
+use crate::tables::Tables;
 use crate::tar;
 
 /// An image of one platform, before any byte of it is made.
@@ -114,11 +114,13 @@ impl MediaTypes {
 
     /// Media type of a layer.
     pub const fn layer(self, spec: &LayerSpec) -> &'static str {
-        match (self, spec.encoding()) {
-            (Self::Oci, Encoding::Tar) => "application/vnd.oci.image.layer.v1.tar",
-            (Self::Oci, Encoding::Gzip) => "application/vnd.oci.image.layer.v1.tar+gzip",
-            (Self::Docker, Encoding::Tar) => "application/vnd.docker.image.rootfs.diff.tar",
-            (Self::Docker, Encoding::Gzip) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        match (self, spec.form()) {
+            (Self::Oci, Form::Tar) => "application/vnd.oci.image.layer.v1.tar",
+            (Self::Oci, Form::Gzip) => "application/vnd.oci.image.layer.v1.tar+gzip",
+            // Docker's schema has none of its own; what writes one there uses this. Catalogues refuse it.
+            (_, Form::Zstd) => "application/vnd.oci.image.layer.v1.tar+zstd",
+            (Self::Docker, Form::Tar) => "application/vnd.docker.image.rootfs.diff.tar",
+            (Self::Docker, Form::Gzip) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
         }
     }
 }

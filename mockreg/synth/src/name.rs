@@ -1,5 +1,5 @@
 //! Images without a catalogue: `synth/5gib` is one layer of exactly 5 · 2^30 bytes, on every machine. A name is
-//! `synth/SIZE` and, in any order, `-xN` (layers), `-tar` or `-gzip` (form), `-c1` (compression ratio 1).
+//! `synth/SIZE` and, in any order, `-xN` (layers), `-tar`, `-gzip` or `-zstd` (form), `-c1` (compression ratio 1).
 
 use mockreg_proto::units::ByteCount;
 use thiserror::Error;
@@ -23,7 +23,9 @@ pub enum NameError {
     #[error("`{0}` is not a size; write it like 10mb, 64mib, 5gib or plain bytes")]
     BadSize(String),
     /// A part after the size means nothing.
-    #[error("`-{0}` means nothing here; known are -xN (layers), -tar, -gzip and -c1 (does not compress)")]
+    #[error(
+        "`-{0}` means nothing here; known are -xN (layers), -tar, -gzip, -zstd and -c1 (does not compress)"
+    )]
     UnknownOption(String),
     /// Two parts say the same thing, or the opposite.
     #[error("`-{0}` repeats or contradicts what stands before it")]
@@ -79,8 +81,9 @@ impl Options {
         match part {
             "tar" => set(&mut self.form, Form::Tar, part),
             "gzip" => set(&mut self.form, Form::Gzip, part),
+            "zstd" => set(&mut self.form, Form::Zstd, part),
             "c1" => set(&mut self.content, Content::Incompressible, part),
-            "zstd" | "multi" => Err(NameError::NotSupported(part.to_owned())),
+            "multi" => Err(NameError::NotSupported(part.to_owned())),
             _ => match part.strip_prefix('x').filter(|digits| is_number(digits)) {
                 Some(digits) => set(&mut self.layers, layer_count(digits)?, part),
                 None => Err(NameError::UnknownOption(part.to_owned())),
@@ -137,6 +140,8 @@ mod tests {
             ("synth/5gib", Form::Gzip, Content::Letters, 5 << 30, 1),
             ("synth/1gib-x8", Form::Gzip, Content::Letters, 1 << 30, 8),
             ("synth/300mib-tar", Form::Tar, Content::Letters, 300 << 20, 1),
+            ("synth/300mib-zstd", Form::Zstd, Content::Letters, 300 << 20, 1),
+            ("synth/528-zstd-c1", Form::Zstd, Content::Incompressible, 528, 1),
             ("synth/64mib-x4-c1", Form::Gzip, Content::Incompressible, 64 << 20, 4),
             ("synth/553-gzip-c1", Form::Gzip, Content::Incompressible, 553, 1),
             ("synth/10mb", Form::Gzip, Content::Letters, 10_000_000, 1),
@@ -177,18 +182,19 @@ mod tests {
             ("synth/5mb/extra", "`5mb/extra` is not a size; write it like 10mb, 64mib, 5gib or plain bytes"),
             (
                 "synth/5mb-x",
-                "`-x` means nothing here; known are -xN (layers), -tar, -gzip and -c1 (does not compress)",
+                "`-x` means nothing here; known are -xN (layers), -tar, -gzip, -zstd and -c1 (does not compress)",
             ),
             (
                 "synth/5mb--tar",
-                "`-` means nothing here; known are -xN (layers), -tar, -gzip and -c1 (does not compress)",
+                "`-` means nothing here; known are -xN (layers), -tar, -gzip, -zstd and -c1 (does not compress)",
             ),
             ("synth/5mb-x0", "an image made from its name has 1 to 64 layers, not 0"),
             ("synth/5mb-x65", "an image made from its name has 1 to 64 layers, not 65"),
             ("synth/5mb-x99999999999", "an image made from its name has 1 to 64 layers, not 99999999999"),
             ("synth/5mb-tar-gzip", "`-gzip` repeats or contradicts what stands before it"),
             ("synth/5mb-x2-x2", "`-x2` repeats or contradicts what stands before it"),
-            ("synth/5mb-zstd", "`-zstd` images are not supported yet"),
+            ("synth/527-zstd", "a zstd layer has at least 528 bytes, not 527"),
+            ("synth/5mb-zstd-gzip", "`-gzip` repeats or contradicts what stands before it"),
             ("synth/5mb-multi", "`-multi` images are not supported yet"),
             ("synth/552", "a gzip layer has at least 553 bytes, not 552"),
             ("synth/1000-tar", "a tar layer has at least 1536 bytes, not 1000"),

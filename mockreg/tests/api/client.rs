@@ -1,14 +1,19 @@
 //! A client that sends exactly what a test wants and shows exactly what came back, which polite HTTP clients do not.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mockreg::Registry;
 use mockreg_proto::digest::Digest;
 use mockreg_proto::journal::Record;
+use mockreg_proto::media_type::OCI_MANIFEST;
 use mockreg_synth::image::{Image, ImageSpec};
 use mockreg_synth::{Layer, LayerSpec, Tables, name};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
 
 /// A test that waits longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,7 +35,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
@@ -48,46 +53,42 @@ impl Answer {
     }
 }
 
+/// A connection, under TLS or not.
+trait Stream: std::io::Read + std::io::Write + Send {}
+
+impl<S: std::io::Read + std::io::Write + Send> Stream for S {}
+
 /// One connection.
 pub(crate) struct Client {
     address: SocketAddr,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { address, stream: BufReader::new(stream) }
+        Self { address, stream: BufReader::new(Box::new(connect(address))) }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// A connection to a registry, under TLS where it speaks that.
     pub(crate) fn of(registry: &Registry) -> Self {
-        Self::new(registry.registry_addr())
+        Self::to(registry, registry.registry_addr())
+    }
+
+    /// As [`Client::of`], to another of its ports.
+    pub(crate) fn to(registry: &Registry, address: SocketAddr) -> Self {
+        let Some(authority) = registry.ca_certificate() else { return Self::new(address) };
+        let session = rustls::ClientConnection::new(trusting(authority, b"http/1.1"), address.ip().into());
+        let stream = rustls::StreamOwned::new(session.unwrap(), connect(address));
+        Self { address, stream: BufReader::new(Box::new(stream)) }
     }
 
     /// Sends bytes as they are.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();
-    }
-
-    /// As [`Client::raw`], where the server may have gone.
-    pub(crate) fn try_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
-    }
-
-    /// Whether something has come that was not read yet.
-    pub(crate) fn has_answer(&mut self) -> bool {
-        let stream = self.stream.get_ref();
-        stream.set_nonblocking(true).unwrap();
-        let came = stream.peek(&mut [0]).is_ok_and(|count| count > 0);
-        stream.set_nonblocking(false).unwrap();
-        came
     }
 
     /// Reads one chunk of a body that is sent in chunks.
@@ -185,7 +186,10 @@ impl Client {
         let mut byte = [0];
         match self.stream.read(&mut byte) {
             Ok(count) => count == 0,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) => {
+                use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
+                matches!(error.kind(), ConnectionReset | UnexpectedEof)
+            }
         }
     }
 
@@ -206,6 +210,25 @@ impl Client {
             }
         }
     }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// How a client that trusts `authority` and wants `protocol` speaks TLS.
+pub(crate) fn trusting(authority: &str, protocol: &[u8]) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
 }
 
 /// A registry with the settings that most tests want.
@@ -267,6 +290,36 @@ pub(crate) fn push_blob_as(
     let answer = client.send("PUT", &format!("{location}?digest={digest}"), headers, bytes);
     assert_eq!(answer.status, 201, "{answer:?}");
     digest
+}
+
+/// A descriptor as manifests have it.
+pub(crate) fn descriptor(media_type: &str, digest: Digest, size: usize) -> Value {
+    json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size })
+}
+
+/// A manifest over a config and a layer that `repository` has.
+pub(crate) fn manifest(client: &mut Client, repository: &str) -> Value {
+    let config = push_blob(client, repository, b"{}");
+    let layer = push_blob(client, repository, b"layer");
+    json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config, 2),
+        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", layer, 5)],
+    })
+}
+
+/// Pushes a manifest under a tag or its digest, and returns its digest.
+pub(crate) fn put_manifest(client: &mut Client, repository: &str, reference: &str, body: &Value) -> Digest {
+    let text = body.to_string();
+    let put = client.send("PUT", &format!("/v2/{repository}/manifests/{reference}"), &[], text.as_bytes());
+    assert_eq!(put.status, 201, "{put:?}");
+    Digest::of(text.as_bytes())
+}
+
+/// The counters of the admin port.
+pub(crate) fn counters(registry: &Registry) -> Value {
+    Client::new(registry.admin_addr()).get("/counters").json()
 }
 
 /// Waits until the journal has a line that `wanted` picks: for what only the server's side knows to be over.

@@ -151,7 +151,10 @@ fn impossible_images_name_repository_and_key() {
         ("name: a, tags: [x], layers: {count: 4000000000, size: 1MB}", "key `layers.count`: an image has"),
         ("name: a, tags: [x], layers: [1MB, 100]", "key `layers[1]`: a gzip layer has at least 553 bytes"),
         ("name: a, tags: [x], layers: {count: 2, size: 65GiB}", "key `layers.size`: a layer has at most"),
-        ("name: a, tags: [x], layers: [1MB], format: zstd", "zstd layers are not supported yet"),
+        (
+            "name: a, tags: [x], layers: [1MB], format: zstd, media_types: docker",
+            "key `format`: Docker's media types have none for zstd",
+        ),
         ("name: a, tags: [x], layers: [1MB], format: tar", "multiple of 512"),
         (
             "name: a, tags: [x], layers: [1MB], shared_layers: 2",
@@ -174,12 +177,12 @@ fn errors_stand_at_the_key_that_is_wrong() {
         (format!("schema_version: 1\nseed: -1\n{entry}4MB\n"), "c.yaml:2:7: not a whole number; write one from 0"),
         (format!("schema_version: 1\nseed: -1\n{entry}4MB\n"), "(key `seed`)"),
         (
-            format!("schema_version: 1\ndefaults:\n  format: zstd\n{entry}4MB\n"),
-            "c.yaml:3:11: repository `a`, key `defaults.format`: zstd",
+            format!("schema_version: 1\ndefaults:\n  format: zstd\n  media_types: docker\n{entry}4MB\n"),
+            "c.yaml:3:11: repository `a`, key `defaults.format`: Docker",
         ),
         (
-            format!("schema_version: 1\n{entry}4MB\n    format: zstd\n"),
-            "c.yaml:8:13: repository `a`, key `format`: zstd",
+            format!("schema_version: 1\n{entry}4MB\n    format: zstd\n    media_types: docker\n"),
+            "c.yaml:8:13: repository `a`, key `format`: Docker",
         ),
         (
             "schema_version: 1\nrepositories:\n- name: a\n  tags:\n    prefix: '-'\n    count: 2\n  layers: [1MB]".into(),

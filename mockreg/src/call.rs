@@ -1,17 +1,19 @@
 //! One request in the hands of its handler: head, target, body, and the journal entry that follows it.
 
 use std::error::Error as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HeaderName};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName};
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::Reference;
 
+use crate::auth::Access;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::problem::{Fault, Problem};
@@ -24,6 +26,17 @@ const DRAIN_BYTES: u64 = 256 << 10;
 /// Longest wait for those bytes.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
 
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entrance {
+    /// The server's own address on it.
+    pub(crate) local: SocketAddr,
+    /// It is under TLS.
+    pub(crate) secure: bool,
+}
+
 /// A request under way.
 pub(crate) struct Call {
     pub(crate) core: Arc<Core>,
@@ -32,6 +45,11 @@ pub(crate) struct Call {
     pub(crate) target: Target,
     pub(crate) query: Query,
     pub(crate) exchange: Exchange,
+    /// What the sender may do; enough for this request, once its handler runs.
+    pub(crate) access: Access,
+    entrance: Entrance,
+    /// Host and port as the client has them.
+    host: Option<String>,
     body: Incoming,
     /// The client waits for a go-ahead, which reading the body sends.
     waits: bool,
@@ -44,11 +62,37 @@ impl Call {
         request: http::Request<Incoming>,
         target: Target,
         exchange: Exchange,
+        entrance: Entrance,
     ) -> Self {
         let (head, body) = request.into_parts();
         let waits = head.headers.contains_key(EXPECT);
         let query = Query::parse(head.uri.query());
-        Self { core, method: head.method, headers: head.headers, target, query, exchange, body, waits }
+        let authority = head.uri.authority().map(http::uri::Authority::as_str);
+        let host = authority.or_else(|| head.headers.get(HOST)?.to_str().ok());
+        Self {
+            core,
+            method: head.method,
+            target,
+            query,
+            exchange,
+            access: Access::Granted(Vec::new()),
+            entrance,
+            host: host.filter(|host| is_host(host)).map(ToOwned::to_owned),
+            headers: head.headers,
+            body,
+            waits,
+        }
+    }
+
+    /// Scheme, host and port under which the client reached this registry: what URLs for it begin with. A proxy in
+    /// between may say by `X-Forwarded-Proto` that the client speaks TLS with it.
+    pub(crate) fn origin(&self) -> String {
+        let forwarded = self.header(&FORWARDED_PROTO).filter(|scheme| matches!(*scheme, "http" | "https"));
+        let scheme = forwarded.unwrap_or(if self.entrance.secure { "https" } else { "http" });
+        match &self.host {
+            Some(host) => format!("{scheme}://{host}"),
+            None => format!("{scheme}://{}", self.entrance.local),
+        }
     }
 
     /// The repository.
@@ -149,6 +193,12 @@ impl Call {
         // What comes later is dropped with the connection.
         let _ = tokio::time::timeout(DRAIN_TIME, read).await;
     }
+}
+
+/// Whether `text` can stand in a URL as host and port: whatever else a client sends as its `Host` goes nowhere.
+fn is_host(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(fits)
 }
 
 /// A digest, or the answer to a malformed one.

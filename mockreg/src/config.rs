@@ -9,6 +9,7 @@ use mockreg_synth::catalogue::{Catalogue, CatalogueError};
 use mockreg_synth::image::ImageSpec;
 use thiserror::Error;
 
+use crate::auth::Auth;
 use crate::cache::CacheDir;
 use crate::server::Registry;
 use crate::upload::SESSION_IDLE;
@@ -43,6 +44,7 @@ pub struct Builder {
     pub(crate) cache: CacheDir,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
+    pub(crate) auth: Auth,
 }
 
 /// Why a registry did not start.
@@ -91,6 +93,7 @@ impl Default for Builder {
             cache: CacheDir::none(),
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
+            auth: Auth::none(),
         }
     }
 }
@@ -196,6 +199,13 @@ impl Builder {
     #[must_use]
     pub fn body_idle(mut self, idle: Duration) -> Self {
         self.limits.body_idle = idle;
+        self
+    }
+
+    /// How clients say who they are. Default: nobody is asked.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
         self
     }
 

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::body::Reply;
+use crate::call::Entrance;
 use crate::core::Core;
 use crate::delivery::Outgoing;
 use crate::exchange::Exchange;
@@ -53,6 +54,8 @@ pub(crate) async fn serve(
     if let Err(error) = tune(&stream) {
         tracing::debug!(conn, %error, "socket options were not set");
     }
+    let Ok(local) = stream.local_addr() else { return };
+    let entrance = Entrance { local, secure: false };
     let outgoing = Arc::new(Mutex::new(Outgoing::default()));
     core.telemetry.connected(conn, &outgoing);
     let greeted = tokio::select! {
@@ -60,7 +63,7 @@ pub(crate) async fn serve(
         _ = stop.wait_for(|stop| *stop) => false,
     };
     if greeted {
-        let end = speak(&core, stream, conn, &outgoing, &mut stop).await;
+        let end = speak(&core, stream, conn, entrance, &outgoing, &mut stop).await;
         outgoing.lock().expect("no holder of the outgoing half panics").abandon(end);
     }
     core.telemetry.disconnected(conn);
@@ -99,6 +102,7 @@ async fn speak(
     core: &Arc<Core>,
     stream: TcpStream,
     conn: u64,
+    entrance: Entrance,
     outgoing: &Arc<Mutex<Outgoing>>,
     stop: &mut watch::Receiver<bool>,
 ) -> &'static str {
@@ -107,7 +111,7 @@ async fn speak(
         move |request: hyper::Request<hyper::body::Incoming>| {
             let req = requests.fetch_add(1, Ordering::Relaxed) + 1;
             let exchange = Exchange::begin(&core.telemetry, conn, req, request.method());
-            answer(Arc::clone(&core), request, exchange, Arc::clone(&outgoing))
+            answer(Arc::clone(&core), request, exchange, entrance, Arc::clone(&outgoing))
         }
     });
     let mut connection = http1::Builder::new()
@@ -152,10 +156,11 @@ fn answer(
     core: Arc<Core>,
     request: hyper::Request<hyper::body::Incoming>,
     exchange: Exchange,
+    entrance: Entrance,
     outgoing: Arc<Mutex<Outgoing>>,
 ) -> Answering {
     Box::pin(async move {
-        let (reply, exchange) = handlers::answer(core, request, exchange).await;
+        let (reply, exchange) = handlers::answer(core, request, exchange, entrance).await;
         let length = reply.body().len();
         outgoing.lock().expect("no holder of the outgoing half panics").expect(exchange, length);
         Ok(reply)

@@ -7,6 +7,7 @@ use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::Reference;
 use mockreg_synth::Tables;
 
+use crate::auth::Guard;
 use crate::config::Limits;
 use crate::content::Content;
 use crate::exchange::Telemetry;
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) uploads: Uploads,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
+    pub(crate) auth: Guard,
 }
 
 impl Core {

@@ -6,6 +6,7 @@ mod conditional;
 mod manifest;
 mod page;
 mod tag;
+mod token;
 mod upload;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 use mockreg_proto::reference::RepositoryName;
 
 use crate::body::{Body, Reply};
-use crate::call::Call;
+use crate::call::{Call, Entrance};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::problem::{Fault, Problem};
@@ -31,6 +32,7 @@ pub(crate) async fn answer(
     core: Arc<Core>,
     request: Request<Incoming>,
     mut exchange: Exchange,
+    entrance: Entrance,
 ) -> (Reply, Exchange) {
     let method = request.method().clone();
     let Some(target) = Target::of(request.uri().path()) else {
@@ -38,8 +40,11 @@ pub(crate) async fn answer(
         let reply = Problem::new(Fault::NoRoute, detail).into_reply();
         return finish(reply, &method, exchange);
     };
-    exchange.about(target.kind, &target.repository, &target.reference);
-    let mut call = Call::new(core, request, target, exchange);
+    // What a token is asked for stands in the query or in the body.
+    if target.endpoint != Endpoint::Token {
+        exchange.about(target.kind, &target.repository, &target.reference);
+    }
+    let mut call = Call::new(core, request, target, exchange, entrance);
     let reply = match dispatch(&mut call).await {
         Ok(reply) => reply,
         Err(problem) => {
@@ -60,7 +65,9 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
         let name = call.target.repository.parse::<RepositoryName>();
         name.map_err(|error| Problem::new(Fault::NameInvalid, error.to_string()))?;
     }
+    call.access = call.core.auth.check(call).await?;
     match (call.target.endpoint, call.method.as_str()) {
+        (Endpoint::Token, _) => token::get(call).await,
         (Endpoint::Base, _) => Ok(base::version()),
         (Endpoint::Catalog, _) => base::catalog(call),
         (Endpoint::Tags, _) => tag::list(call).await,

@@ -9,6 +9,7 @@
 //! ```
 
 mod admin;
+mod auth;
 mod body;
 mod cache;
 mod call;
@@ -34,5 +35,6 @@ mod socket;
 mod store;
 mod upload;
 
+pub use auth::{Auth, HtpasswdError, PostAnswer, TokenPolicy, Users};
 pub use config::{Builder, StartError};
 pub use server::Registry;

@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) open_connections: IntGauge,
     pub(crate) tls_hellos: IntCounter,
     pub(crate) blobs_served: IntCounter,
+    pub(crate) tokens: IntCounter,
     stored_bytes: IntGauge,
     recipes: IntGauge,
     uploads_open: IntGauge,
@@ -44,6 +45,7 @@ pub(crate) struct Totals {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) blobs_served: u64,
+    pub(crate) tokens: u64,
     pub(crate) tls_hellos: u64,
 }
 
@@ -97,6 +99,7 @@ impl Metrics {
             connections: counter("mockreg_connections_total", "Connections accepted"),
             open_connections: gauge("mockreg_open_connections", "Connections open now"),
             tls_hellos: counter("mockreg_tls_hellos_total", "Connections that spoke TLS to the plain port"),
+            tokens: counter("mockreg_tokens_total", "Tokens given out"),
             blobs_served: counter(
                 "mockreg_blobs_served_total",
                 "Blob downloads, whole or ranges, sent to the end",
@@ -127,6 +130,7 @@ impl Metrics {
             bytes_in: now.bytes_in - base.bytes_in,
             bytes_out: now.bytes_out - base.bytes_out,
             blobs_served: now.blobs_served - base.blobs_served,
+            tokens: now.tokens - base.tokens,
             tls_hellos: now.tls_hellos - base.tls_hellos,
         }
     }
@@ -148,6 +152,7 @@ impl Metrics {
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
             blobs_served: self.blobs_served.get(),
+            tokens: self.tokens.get(),
             tls_hellos: self.tls_hellos.get(),
         }
     }
@@ -187,6 +192,7 @@ fn kind_label(kind: Kind) -> &'static str {
         Kind::Upload => "upload",
         Kind::Tags => "tags",
         Kind::Catalog => "catalog",
+        Kind::Token => "token",
         Kind::Other => "other",
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     BodyIdle,
     BodySize,
     DigestInvalid,
+    FormInvalid,
+    FormTooLarge,
     HeadTooLarge,
     Internal,
     ManifestBlobUnknown,
@@ -31,10 +33,13 @@ pub(crate) enum Fault {
     RangeMalformed,
     RangeUnsatisfiable,
     RequestMalformed,
+    ScopeInsufficient,
     TagInvalid,
+    TokenRefused,
     TooManyEntries,
     TooManyRanges,
     TooManyUploads,
+    Unauthorized,
     UploadDisplaced,
     UploadOutOfOrder,
     UploadUnknown,
@@ -74,6 +79,8 @@ const TABLE: &[Row] = &[
         StatusCode::BAD_REQUEST,
         "digest malformed, or not that of the content",
     ),
+    row(Fault::FormInvalid, ErrorCode::Unsupported, StatusCode::BAD_REQUEST, "form malformed"),
+    row(Fault::FormTooLarge, ErrorCode::SizeInvalid, StatusCode::PAYLOAD_TOO_LARGE, "form too large"),
     row(
         Fault::HeadTooLarge,
         ErrorCode::Unsupported,
@@ -124,7 +131,14 @@ const TABLE: &[Row] = &[
         "range outside the content",
     ),
     row(Fault::RequestMalformed, ErrorCode::Unsupported, StatusCode::BAD_REQUEST, "not an HTTP/1.1 request"),
+    row(
+        Fault::ScopeInsufficient,
+        ErrorCode::Unauthorized,
+        StatusCode::UNAUTHORIZED,
+        "token grants less than is needed",
+    ),
     row(Fault::TagInvalid, ErrorCode::TagInvalid, StatusCode::BAD_REQUEST, "tag malformed"),
+    row(Fault::TokenRefused, ErrorCode::Unauthorized, StatusCode::UNAUTHORIZED, "token not accepted"),
     row(
         Fault::TooManyEntries,
         ErrorCode::SizeInvalid,
@@ -138,6 +152,7 @@ const TABLE: &[Row] = &[
         StatusCode::TOO_MANY_REQUESTS,
         "too many uploads are open",
     ),
+    row(Fault::Unauthorized, ErrorCode::Unauthorized, StatusCode::UNAUTHORIZED, "authentication required"),
     row(
         Fault::UploadDisplaced,
         ErrorCode::BlobUploadInvalid,
@@ -214,7 +229,9 @@ impl Problem {
         *reply.status_mut() = status;
         // Docker reads the code only where the type is exactly this.
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        reply.headers_mut().extend(headers);
+        for (name, value) in headers {
+            reply.headers_mut().append(name, value);
+        }
         reply
     }
 }

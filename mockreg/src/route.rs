@@ -23,6 +23,8 @@ pub(crate) enum Endpoint {
     Uploads,
     /// `/v2/NAME/blobs/uploads/ID`
     Upload,
+    /// `/token`
+    Token,
 }
 
 struct Route {
@@ -114,6 +116,16 @@ const ROUTES: &[Route] = &[
     },
 ];
 
+/// The token service stands beside the specification's routes.
+const TOKEN: Route = Route {
+    tail: &[],
+    named: false,
+    endpoint: Endpoint::Token,
+    kind: Kind::Token,
+    methods: &[Method::GET, Method::POST],
+    allow: "GET, POST",
+};
+
 /// What a request is for. Name and reference are as given, not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -131,6 +143,9 @@ pub(crate) struct Target {
 impl Target {
     /// The target of a path; `None` where no route fits.
     pub(crate) fn of(path: &str) -> Option<Self> {
+        if path == "/token" {
+            return TOKEN.fit(&[]);
+        }
         let rest = path.strip_prefix("/v2")?;
         let segments: Vec<&str> = match rest.strip_prefix('/') {
             Some(rest) => rest.split('/').collect(),
@@ -179,6 +194,7 @@ mod tests {
         for (path, endpoint, repository, reference) in [
             ("/v2", Endpoint::Base, "", ""),
             ("/v2/", Endpoint::Base, "", ""),
+            ("/token", Endpoint::Token, "", ""),
             ("/v2/_catalog", Endpoint::Catalog, "", ""),
             ("/v2/a/tags/list", Endpoint::Tags, "a", ""),
             ("/v2/a/b/c/manifests/v1", Endpoint::Manifest, "a/b/c", "v1"),
@@ -204,16 +220,25 @@ mod tests {
 
     #[test]
     fn what_fits_nothing_has_no_target() {
-        for path in
-            ["/", "/v1/", "/v2x", "/v2/a", "/v2/tags/list", "/v2/manifests/v1", "/v2/blobs/uploads/", "/v2//"]
-        {
+        for path in [
+            "/",
+            "/token/",
+            "/v2/token",
+            "/v1/",
+            "/v2x",
+            "/v2/a",
+            "/v2/tags/list",
+            "/v2/manifests/v1",
+            "/v2/blobs/uploads/",
+            "/v2//",
+        ] {
             assert_eq!(target(path), None, "{path}");
         }
     }
 
     #[test]
     fn allow_says_what_the_route_answers() {
-        for route in ROUTES {
+        for route in ROUTES.iter().chain([&TOKEN]) {
             let names: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
             assert_eq!(route.allow, names.join(", "));
         }

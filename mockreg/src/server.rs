@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin;
+use crate::auth::Guard;
 use crate::cache::CacheDir;
 use crate::config::{Builder, StartError};
 use crate::connection::{self, STOP_GRACE};
@@ -148,6 +149,7 @@ fn core(builder: Builder) -> Result<Core, StartError> {
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
         limits: builder.limits,
+        auth: Guard::new(builder.auth),
     })
 }
 

@@ -19,6 +19,8 @@ pub enum Kind {
     Tags,
     /// The list of repositories.
     Catalog,
+    /// The token service.
+    Token,
     /// Anything else.
     Other,
 }

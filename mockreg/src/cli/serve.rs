@@ -11,6 +11,7 @@ use mockreg_proto::units::ByteCount;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Cache, Failure, read_catalogue};
+use crate::auth::{Auth, Users};
 use crate::config::{Builder, MEMORY_BUDGET, StartError};
 use crate::server::Registry;
 
@@ -29,7 +30,8 @@ Logs go to standard error; RUST_LOG=debug shows more of them.
 
 Examples:
   mockreg serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --port-file ready.json
-  mockreg serve --catalog base.yaml --catalog apps.yaml --journal requests.ndjson")]
+  mockreg serve --catalog base.yaml --catalog apps.yaml --journal requests.ndjson
+  htpasswd -nbB ann secret > users && mockreg serve --auth bearer --htpasswd users --anonymous-pull")]
 pub(super) struct Serve {
     /// A catalogue to serve (YAML or JSON); may be given several times
     #[arg(long, value_name = "FILE")]
@@ -60,6 +62,15 @@ pub(super) struct Serve {
     memory_budget: ByteCount,
     #[command(flatten)]
     cache: Cache,
+    /// How clients say who they are: not at all, by name and password, or by a token that /token gives them
+    #[arg(long, value_enum, default_value_t = AuthMode::None)]
+    auth: AuthMode,
+    /// Who may log in: lines NAME:HASH with bcrypt hashes, as `htpasswd -B` writes them
+    #[arg(long, value_name = "FILE")]
+    htpasswd: Option<PathBuf>,
+    /// Let clients without a name pull
+    #[arg(long)]
+    anonymous_pull: bool,
     /// Write every line of the request journal to this file (NDJSON)
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -69,6 +80,13 @@ pub(super) struct Serve {
 enum Switch {
     On,
     Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AuthMode {
+    None,
+    Basic,
+    Bearer,
 }
 
 /// An address to listen on. Names are not looked up, for they may mean several; `localhost` is 127.0.0.1.
@@ -122,10 +140,31 @@ impl Serve {
             builder = builder.journal_file(journal);
         }
         builder.cache = self.cache.open();
+        builder = builder.auth(self.auth()?);
         for path in &self.catalog {
             builder = builder.images(read_catalogue(path)?);
         }
         Ok(builder)
+    }
+
+    fn auth(&self) -> Result<Auth, Failure> {
+        let users = self.htpasswd.as_ref().map(Users::read).transpose().map_err(Failure::usage)?;
+        let auth = match (self.auth, users) {
+            (AuthMode::None, None) if !self.anonymous_pull => return Ok(Auth::none()),
+            (AuthMode::Basic, Some(users)) => Auth::basic(users),
+            (AuthMode::Bearer, Some(users)) => Auth::bearer(users),
+            (AuthMode::None, _) => {
+                let reason = "--htpasswd and --anonymous-pull say who may do what, but --auth asks nobody; add \
+                              `--auth basic` or `--auth bearer`";
+                return Err(Failure::usage(anyhow::anyhow!(reason)));
+            }
+            (_, None) => {
+                let reason = "--auth needs to know who may log in; add `--htpasswd FILE` (`htpasswd -nbB NAME \
+                              PASSWORD` prints a line of it)";
+                return Err(Failure::usage(anyhow::anyhow!(reason)));
+            }
+        };
+        Ok(auth.anonymous_pull(self.anonymous_pull))
     }
 }
 

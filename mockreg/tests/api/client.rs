@@ -213,7 +213,11 @@ pub(crate) fn foreign(len: usize) -> Vec<u8> {
 
 /// Opens an upload and returns its address.
 pub(crate) fn open_upload(client: &mut Client, repository: &str) -> String {
-    let answer = client.send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"");
+    open_upload_as(client, repository, &[])
+}
+
+fn open_upload_as(client: &mut Client, repository: &str, headers: &[(&str, &str)]) -> String {
+    let answer = client.send("POST", &format!("/v2/{repository}/blobs/uploads/"), headers, b"");
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(answer.header("range"), Some("0-0"));
     assert!(answer.header("docker-upload-uuid").is_some());
@@ -222,9 +226,19 @@ pub(crate) fn open_upload(client: &mut Client, repository: &str) -> String {
 
 /// Pushes a blob in one PUT.
 pub(crate) fn push_blob(client: &mut Client, repository: &str, bytes: &[u8]) -> Digest {
+    push_blob_as(client, repository, bytes, &[])
+}
+
+/// Pushes a blob in one PUT, with headers that say who does.
+pub(crate) fn push_blob_as(
+    client: &mut Client,
+    repository: &str,
+    bytes: &[u8],
+    headers: &[(&str, &str)],
+) -> Digest {
     let digest = Digest::of(bytes);
-    let location = open_upload(client, repository);
-    let answer = client.send("PUT", &format!("{location}?digest={digest}"), &[], bytes);
+    let location = open_upload_as(client, repository, headers);
+    let answer = client.send("PUT", &format!("{location}?digest={digest}"), headers, bytes);
     assert_eq!(answer.status, 201, "{answer:?}");
     digest
 }

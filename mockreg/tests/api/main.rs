@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be unwrapped here has failed the test")]
 
 mod admin;
+mod auth;
 mod bad_input;
 mod client;
 mod manifests;

@@ -4,6 +4,7 @@ mod describe;
 mod healthcheck;
 mod layer;
 mod serve;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,8 @@ use crate::server::tables;
 
 /// Exit code when something could not start or be reached.
 const ENVIRONMENT: u8 = 3;
+/// Exit code when what was checked is wrong.
+const WRONG: u8 = 1;
 /// Exit code of a wrong command line or configuration; clap's own.
 const USAGE: u8 = 2;
 
@@ -45,6 +48,8 @@ enum Command {
     Describe(describe::Describe),
     /// Write the bytes of one synthetic layer to standard output, or its digests
     Layer(layer::LayerCommand),
+    /// Derive or check the checkpoints that digests of large layers start from
+    Tables(tables::TablesCommand),
     /// Ask a running server whether it is well; exits with 0 if it is
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -60,6 +65,11 @@ impl Failure {
     /// The command line or a file is wrong.
     fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self { code: USAGE, error: error.into() }
+    }
+
+    /// What was to be checked is wrong.
+    fn found(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: WRONG, error: error.into() }
     }
 
     /// Something could not start or be reached.
@@ -89,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Describe(describe) => describe.run(),
         Command::Layer(layer) => layer.run(),
+        Command::Tables(tables) => tables.run(),
         Command::Healthcheck(check) => check.run(),
     };
     match done {

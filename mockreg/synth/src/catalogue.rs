@@ -146,9 +146,8 @@ pub struct LayerObject {
     /// the empty layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// Reserved: layers with a stream of their own. Only `false` for now.
-    #[serde(default, skip_serializing, deserialize_with = "shorthand::not_unique")]
-    #[schemars(skip)]
+    /// Whether the layer shares no byte with another: its digests cost a pass over all of it, once. Default: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unique: bool,
     /// Whether the layer lies elsewhere: the manifest gives a URL for it, and the registry does not serve it.
     /// Default: no.
@@ -167,6 +166,9 @@ pub struct LayerCount {
     pub count: u32,
     /// Bytes of each blob, compressed where the format compresses: a number, a range or a profile.
     pub size: Size,
+    /// As for a single layer. Default: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unique: bool,
 }
 
 /// Layers of one image: overlay file systems mount no more, so no client can use them.

@@ -1,97 +1,51 @@
-//! Digests without hashing whole layers. Layers of one stream begin alike, so the states of SHA-256 (and, for
-//! tars, CRC-32) along a stream are kept at checkpoints; a digest takes up the last one before the layer's tail.
-//! Checkpoints lie a mebibyte apart and from 128 MiB on a sixty-fourth of their octave: any digest hashes at most
-//! that and the tail. Tables grow when asked for more; how they come to be known is nobody else's business.
+//! Checkpoints: the state of SHA-256 (and, for tars, CRC-32) after the first bytes of a stream, at places fixed for
+//! all streams. They lie a mebibyte apart and from 128 MiB on a sixty-fourth of their octave, so that a hash taken up
+//! at the last one before a place has that much to do at most. The first of a chain are shipped with the program
+//! (`shipped`); what lies beyond is hashed when asked for and kept.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::num::NonZero;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use mockreg_proto::digest::Digest;
-
-use crate::gzip;
-use crate::layer::Layer;
 use crate::read::Source;
 use crate::sha256::{Hasher, State};
-use crate::spec::{Encoding, LayerSpec};
-use crate::stream::{STREAMS, Stream};
+use crate::spec::Form;
+use crate::stream::Stream;
+use crate::tables::Archive;
 
-/// Digests of layers. Share one by [`Arc`]; all methods take as long as hashing takes, so async callers call them
-/// from a blocking thread.
+/// The checkpoints of one stream in one form.
 #[derive(Debug)]
-pub struct Tables {
-    /// One chain for each stream and encoding, by [`chain_index`].
-    chains: Vec<Chain>,
-    /// Layers asked for before.
-    known: Mutex<BTreeMap<LayerSpec, Known>>,
-    /// Where what takes long to compute is kept between runs.
-    archive: OnceLock<Arc<dyn Archive>>,
-}
-
-/// A place that outlives the process, for bytes by name. It may forget anything and fail in silence: what is kept
-/// can be computed again. Names consist of letters, digits and `-`.
-pub trait Archive: fmt::Debug + Send + Sync {
-    /// The bytes last stored under `name`, whole and unchanged, or none.
-    fn load(&self, name: &str) -> Option<Vec<u8>>;
-    /// Keeps `bytes` under `name`, in place of what was there.
-    fn store(&self, name: &str, bytes: &[u8]);
-}
-
-/// The digests of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerDigests {
-    /// Digest of the blob.
-    pub digest: Digest,
-    /// Digest of the tar inside; the same for an uncompressed layer.
-    pub diff_id: Digest,
-    /// Bytes of the tar inside.
-    pub tar_size: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    digests: LayerDigests,
-    crc: u32,
-}
-
-/// The checkpoints of one stream in one encoding.
-#[derive(Debug)]
-struct Chain {
+pub(crate) struct Chain {
     source: Source,
-    /// Point n lies at byte [`offset_of`] n. Never empty, grows at its end only.
-    points: RwLock<Vec<Point>>,
-    /// Held by the one thread that makes the chain longer, while others read what there is.
-    growing: Mutex<()>,
+    /// Points from number 1 on that came with the program.
+    shipped: &'static [u8],
+    /// Points after those. Grows at its end only.
+    grown: RwLock<Vec<Point>>,
+    /// Held by the one thread that makes the chain longer, while others read what there is. Whether the archive was
+    /// asked yet.
+    growing: Mutex<bool>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Point {
+/// The hashes of everything before a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Point {
     state: State,
-    /// Of a tar chain; gzip needs that of its tar only.
+    /// Of a tar; gzip needs that of its tar only.
     crc: u32,
 }
 
-/// SHA-256 and, where it is wanted, CRC-32 of the same bytes.
-struct Hashes {
-    sha256: Hasher,
+/// SHA-256 and, of a tar, CRC-32 of the same bytes.
+pub(crate) struct Hashes {
+    pub(crate) sha256: Hasher,
     crc: Option<crc32fast::Hasher>,
 }
 
 /// Least distance of checkpoints. A power of two, so that later distances are multiples of it.
-const SPACING: u64 = 1 << 20;
+pub(crate) const SPACING: u64 = 1 << 20;
 
 /// Checkpoints of an octave, once a share of it is more than [`SPACING`].
 const PER_OCTAVE: u64 = 64;
 
-/// Layers whose digests are remembered; beyond, the first in order are forgotten and computed again when asked
-/// for. About 160 bytes each.
-const KNOWN: usize = 1 << 16;
-
 /// What a lock's holder leaves is whole at any moment, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -102,7 +56,7 @@ fn spacing(offset: u64) -> u64 {
 }
 
 /// Number of the last checkpoint at or before `offset`.
-fn index_at(offset: u64) -> usize {
+pub(crate) fn index_at(offset: u64) -> usize {
     let spacing = spacing(offset);
     // Every doubling of the distance skips as many points as lie in the octaves below it.
     let doublings = u64::from((spacing / SPACING).ilog2());
@@ -110,244 +64,182 @@ fn index_at(offset: u64) -> usize {
 }
 
 /// Byte at which checkpoint `index` lies.
-fn offset_of(index: usize) -> u64 {
+pub(crate) fn offset_of(index: usize) -> u64 {
     let index = index as u64;
     // Up to twice PER_OCTAVE the distance is SPACING; from there on it doubles every PER_OCTAVE points.
     let doublings = (index / PER_OCTAVE).saturating_sub(1);
     (index - doublings * PER_OCTAVE) * (SPACING << doublings)
 }
 
-fn chain_index(stream: Stream, encoding: Encoding) -> usize {
-    2 * usize::from(stream.number()) + usize::from(encoding == Encoding::Gzip)
-}
-
-impl Default for Tables {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Tables {
-    /// Tables that know nothing yet.
-    pub fn new() -> Self {
-        let chain = |stream, encoding| Chain {
-            source: Source::endless(stream, encoding),
-            points: RwLock::new(vec![Hashes::new(encoding).point()]),
-            growing: Mutex::new(()),
-        };
-        let chains = (0..STREAMS)
-            .filter_map(Stream::numbered)
-            .flat_map(|stream| [chain(stream, Encoding::Tar), chain(stream, Encoding::Gzip)])
-            .collect();
-        Self { chains, known: Mutex::default(), archive: OnceLock::new() }
-    }
-
-    /// The tables of the process, from which layers take their checksums. What is hashed for one registry in a
-    /// process is known to all.
-    pub fn shared() -> Arc<Self> {
-        static SHARED: OnceLock<Arc<Tables>> = OnceLock::new();
-        SHARED.get_or_init(Arc::default).clone()
-    }
-
-    /// Keeps there what takes long to compute, and looks there first. The first archive counts; later ones are
-    /// ignored, for what is known already is known.
-    pub fn keep_in(&self, archive: Arc<dyn Archive>) {
-        let _ = self.archive.set(archive);
-    }
-
-    /// The digests of a layer.
-    pub fn digests(&self, spec: LayerSpec) -> LayerDigests {
-        self.known(spec).digests
-    }
-
-    /// Learns all that the digests of these layers take, on all processors: chains are sequential in themselves,
-    /// but stand beside each other. Afterwards [`Tables::digests`] of them is a look-up.
-    pub fn prepare(&self, specs: &[LayerSpec]) {
-        let unknown: Vec<LayerSpec> = {
-            let known = lock(&self.known);
-            specs.iter().filter(|spec| !known.contains_key(spec)).copied().take(KNOWN).collect()
-        };
-        self.grow_for(&unknown);
-        in_parallel(unknown, |spec| {
-            self.known(spec);
-        });
-    }
-
-    /// Learns the streams that a layer takes, as far as it takes them, and nothing of the layer itself: most of
-    /// the work for [`Tables::digests`] of a layer like it.
-    pub fn foresee(&self, spec: LayerSpec) {
-        self.grow_for(&[spec]);
-    }
-
-    /// The last eight bytes of a gzip layer (RFC 1952, section 2.3): CRC-32 and length of the tar.
-    pub(crate) fn trailer(&self, spec: LayerSpec) -> [u8; 8] {
-        let known = self.known(spec);
-        trailer(known.crc, known.digests.tar_size)
-    }
-
-    /// SHA-256 of the first `len` bytes of a stream or layer.
-    pub(crate) fn prefix(&self, source: &Source, len: u64) -> Hasher {
-        self.hash(source, len).sha256
-    }
-
-    fn hash(&self, source: &Source, len: u64) -> Hashes {
-        let chain = self.chain(source.stream, source.encoding);
-        let point = chain.grow(len.min(source.leading()));
-        let from = offset_of(point);
-        let mut hashes = chain.hashes_at(point);
-        source.read(from, len - from).for_each(|piece| hashes.update(&piece));
-        hashes
-    }
-
-    fn chain(&self, stream: Stream, encoding: Encoding) -> &Chain {
-        &self.chains[chain_index(stream, encoding)]
-    }
-
-    fn known(&self, spec: LayerSpec) -> Known {
-        if let Some(known) = lock(&self.known).get(&spec) {
-            return *known;
-        }
-        let known = self.find(spec);
-        let mut all = lock(&self.known);
-        while all.len() >= KNOWN {
-            all.pop_first();
-        }
-        all.insert(spec, known);
-        known
-    }
-
-    /// Hashes what no checkpoint covers, blob and tar beside each other.
-    fn find(&self, spec: LayerSpec) -> Known {
-        let layer = Layer::new(spec);
-        let tar_size = layer.tar_size();
-        let tar = || self.hash(&layer.source(Encoding::Tar), tar_size);
-        let (tar, blob) = match spec.encoding() {
-            Encoding::Tar => (tar(), None),
-            Encoding::Gzip => thread::scope(|scope| {
-                let blob =
-                    scope.spawn(|| self.prefix(&layer.source(Encoding::Gzip), layer.size() - gzip::TRAILER));
-                (tar(), Some(blob.join().expect("hashing does not panic")))
-            }),
-        };
-        let crc = tar.crc();
-        let diff_id = tar.sha256.finalize();
-        let digest = blob.map_or(diff_id, |mut blob| {
-            blob.update(&trailer(crc, tar_size));
-            blob.finalize()
-        });
-        Known { digests: LayerDigests { digest, diff_id, tar_size }, crc }
-    }
-
-    /// Makes every chain as long as the layers need, the longest way first.
-    fn grow_for(&self, specs: &[LayerSpec]) {
-        let mut needed: BTreeMap<usize, u64> = BTreeMap::new();
-        for layer in specs.iter().map(|spec| Layer::new(*spec)) {
-            for encoding in [Encoding::Tar, layer.spec().encoding()] {
-                let reach = needed.entry(chain_index(layer.stream(), encoding)).or_default();
-                *reach = layer.leading(encoding).max(*reach);
-            }
-        }
-        let mut ways: Vec<(&Chain, u64)> = needed
-            .into_iter()
-            .map(|(chain, reach)| (&self.chains[chain], reach))
-            .filter(|(chain, reach)| chain.reach() + SPACING <= *reach)
-            .collect();
-        ways.sort_by_key(|(chain, reach)| Reverse(reach.saturating_sub(chain.reach())));
-        in_parallel(ways, |(chain, reach)| {
-            chain.grow(reach);
-        });
-    }
-}
-
 impl Chain {
-    /// The last checkpoint there is.
+    /// A chain that knows what `shipped` says, which is whole points of its form.
+    pub(crate) fn new(stream: Stream, form: Form, shipped: &'static [u8]) -> Self {
+        let source = Source::endless(stream, form);
+        Self { source, shipped, grown: RwLock::default(), growing: Mutex::new(false) }
+    }
+
+    /// Number of the last checkpoint there is.
     fn last(&self) -> usize {
-        self.points.read().unwrap_or_else(PoisonError::into_inner).len() - 1
+        self.shipped_points() + self.grown.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn shipped_points(&self) -> usize {
+        self.shipped.len() / Point::length(self.source.form)
     }
 
     /// The byte up to which the chain is known.
-    fn reach(&self) -> u64 {
+    pub(crate) fn reach(&self) -> u64 {
         offset_of(self.last())
     }
 
-    /// Makes the chain reach the last checkpoint at or before `offset`, and gives that checkpoint.
-    fn grow(&self, offset: u64) -> usize {
-        let wanted = index_at(offset);
-        if self.last() >= wanted {
-            return wanted;
-        }
-        let _one_at_a_time = lock(&self.growing);
-        for index in self.last()..wanted {
-            let (from, to) = (offset_of(index), offset_of(index + 1));
-            let mut hashes = self.hashes_at(index);
-            self.source.read(from, to - from).for_each(|piece| hashes.update(&piece));
-            self.points.write().unwrap_or_else(PoisonError::into_inner).push(hashes.point());
-        }
-        wanted
+    /// Makes the chain reach the last checkpoint at or before `offset`, and gives the hashes of everything before
+    /// that.
+    pub(crate) fn hashes_before(&self, offset: u64, archive: Option<&dyn Archive>) -> Hashes {
+        let index = index_at(offset);
+        self.grow(index, archive);
+        self.hashes_at(index)
     }
 
-    /// The hashes of everything before a checkpoint.
-    fn hashes_at(&self, index: usize) -> Hashes {
-        let point = self.points.read().unwrap_or_else(PoisonError::into_inner)[index];
-        let length = offset_of(index);
-        let crc = || crc32fast::Hasher::new_with_initial_len(point.crc, length);
-        Hashes {
-            sha256: Hasher::resume(point.state, length),
-            crc: (self.source.encoding == Encoding::Tar).then(crc),
+    /// Makes the chain reach checkpoint `wanted`.
+    pub(crate) fn grow(&self, wanted: usize, archive: Option<&dyn Archive>) {
+        if self.last() >= wanted {
+            return;
         }
+        let mut asked = lock(&self.growing);
+        if let Some(archive) = archive
+            && !*asked
+        {
+            *asked = true;
+            self.adopt(&archive.load(&self.name()).unwrap_or_default());
+        }
+        let before = self.last();
+        for index in before..wanted {
+            let point = step(&self.source, index, self.hashes_at(index));
+            self.grown.write().unwrap_or_else(PoisonError::into_inner).push(point);
+        }
+        if let Some(archive) = archive
+            && before < wanted
+        {
+            archive.store(&self.name(), &self.kept());
+        }
+    }
+
+    /// What the archive calls the chain.
+    fn name(&self) -> String {
+        format!("chain-{}-{}", self.source.stream, self.source.form)
+    }
+
+    /// What the archive gets: the number of the first point that was not shipped, and the points.
+    fn kept(&self) -> Vec<u8> {
+        let mut bytes = (self.shipped_points() as u64 + 1).to_le_bytes().to_vec();
+        let points = self.grown.read().unwrap_or_else(PoisonError::into_inner);
+        points.iter().for_each(|point| point.write(self.source.form, &mut bytes));
+        bytes
+    }
+
+    /// Takes over what an archive kept, perhaps for a program that shipped more or less than this one.
+    fn adopt(&self, kept: &[u8]) {
+        let Some((first, points)) = kept.split_first_chunk() else { return };
+        let next = self.last() as u64 + 1;
+        let Some(known) = next.checked_sub(u64::from_le_bytes(*first)) else { return };
+        let new = points.chunks_exact(Point::length(self.source.form)).skip(known as usize);
+        let new = new.map(|bytes| Point::read(self.source.form, bytes));
+        self.grown.write().unwrap_or_else(PoisonError::into_inner).extend(new);
+    }
+
+    /// The hashes of everything before a checkpoint that is known.
+    pub(crate) fn hashes_at(&self, index: usize) -> Hashes {
+        let form = self.source.form;
+        let Some(number) = index.checked_sub(1) else { return Hashes::new(form) };
+        let point = match self.shipped.chunks_exact(Point::length(form)).nth(number) {
+            Some(bytes) => Point::read(form, bytes),
+            None => {
+                let grown = self.grown.read().unwrap_or_else(PoisonError::into_inner);
+                grown[number - self.shipped_points()]
+            }
+        };
+        point.hashes(form, offset_of(index))
+    }
+}
+
+/// The checkpoint after `index`, from the hashes of everything before that.
+pub(crate) fn step(source: &Source, index: usize, mut hashes: Hashes) -> Point {
+    let (from, to) = (offset_of(index), offset_of(index + 1));
+    source.read(from, to - from).for_each(|piece| hashes.update(&piece));
+    hashes.point()
+}
+
+impl Point {
+    /// Bytes of a point in tables and archives.
+    pub(crate) const fn length(form: Form) -> usize {
+        match form {
+            Form::Tar => 36,
+            Form::Gzip | Form::Zstd => 32,
+        }
+    }
+
+    /// Reads a point of [`Point::length`] bytes: words in little-endian order, the CRC of a tar last.
+    pub(crate) fn read(form: Form, bytes: &[u8]) -> Self {
+        let mut words = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+        let state = std::array::from_fn(|_| words.next().unwrap_or_default());
+        Self { state, crc: if form == Form::Tar { words.next().unwrap_or_default() } else { 0 } }
+    }
+
+    /// Appends the point as [`Point::read`] reads it.
+    pub(crate) fn write(&self, form: Form, out: &mut Vec<u8>) {
+        let crc = Some(self.crc).filter(|_| form == Form::Tar);
+        out.extend(self.state.into_iter().chain(crc).flat_map(u32::to_le_bytes));
+    }
+
+    /// The hashes after `length` bytes.
+    pub(crate) fn hashes(&self, form: Form, length: u64) -> Hashes {
+        let crc = || crc32fast::Hasher::new_with_initial_len(self.crc, length);
+        Hashes { sha256: Hasher::resume(self.state, length), crc: (form == Form::Tar).then(crc) }
     }
 }
 
 impl Hashes {
-    fn new(encoding: Encoding) -> Self {
-        Self { sha256: Hasher::new(), crc: (encoding == Encoding::Tar).then(crc32fast::Hasher::new) }
+    /// The hashes of nothing.
+    pub(crate) fn new(form: Form) -> Self {
+        Self { sha256: Hasher::new(), crc: (form == Form::Tar).then(crc32fast::Hasher::new) }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         if let Some(crc) = &mut self.crc {
             crc.update(bytes);
         }
     }
 
-    fn crc(&self) -> u32 {
+    /// The CRC-32 of a tar; 0 where it is not computed.
+    pub(crate) fn crc(&self) -> u32 {
         self.crc.clone().map_or(0, crc32fast::Hasher::finalize)
     }
 
-    fn point(&self) -> Point {
+    pub(crate) fn point(&self) -> Point {
         let state = self.sha256.state().expect("checkpoints lie at multiples of the hash's block");
         Point { state, crc: self.crc() }
     }
 }
 
-fn trailer(crc: u32, tar_size: u64) -> [u8; 8] {
-    // The length is counted modulo 2^32.
-    let (crc, length) = (crc.to_le_bytes(), (tar_size as u32).to_le_bytes());
-    [crc[0], crc[1], crc[2], crc[3], length[0], length[1], length[2], length[3]]
-}
-
-/// Does the jobs in their order, on as many threads as there are processors.
-fn in_parallel<T: Send>(jobs: Vec<T>, work: impl Fn(T) + Sync) {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
-    let jobs = Mutex::new(jobs.into_iter());
-    let next = || lock(&jobs).next();
-    let run = || {
-        while let Some(job) = next() {
-            work(job);
-        }
-    };
-    thread::scope(|scope| {
-        (1..threads).for_each(|_| {
-            scope.spawn(run);
-        });
-        run();
-    });
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::spec::{Content, Form, LayerId};
+
+    #[derive(Debug, Default)]
+    struct Memory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+    impl Archive for Memory {
+        fn load(&self, name: &str) -> Option<Vec<u8>> {
+            lock(&self.0).get(name).cloned()
+        }
+
+        fn store(&self, name: &str, bytes: &[u8]) {
+            lock(&self.0).insert(name.to_owned(), bytes.to_vec());
+        }
+    }
 
     #[test]
     fn checkpoints_lie_where_the_format_says() {
@@ -364,49 +256,46 @@ mod tests {
     }
 
     #[test]
-    fn foreseeing_makes_the_chains_that_digests_take() {
-        let tables = Tables::new();
-        let id = LayerId::derive(1, "a", "", "", 0);
-        let spec = LayerSpec::try_new(Form::Gzip, Content::Letters, 8 << 20, id).unwrap();
-        tables.foresee(spec);
-        let reach = |encoding| tables.chain(Stream::of(Content::Letters, id), encoding).reach();
-        let before = [Encoding::Tar, Encoding::Gzip].map(reach);
-        assert!(before[1] > 6 << 20 && before[0] > 16 << 20, "{before:?}");
-        tables.digests(spec);
-        assert_eq!([Encoding::Tar, Encoding::Gzip].map(reach), before);
-    }
-
-    #[test]
-    fn a_chain_gives_the_hash_of_the_stream() {
-        let tables = Tables::new();
-        let stream = Stream::numbered(3).unwrap();
-        for encoding in [Encoding::Tar, Encoding::Gzip] {
-            let source = Source::endless(stream, encoding);
-            for len in [0, 1, 10, SPACING - 1, SPACING, 3 * SPACING + 77, 2 * SPACING] {
-                let mut whole = Hasher::new();
-                source.read(0, len).for_each(|piece| whole.update(&piece));
-                let prefix = tables.prefix(&source, len);
-                assert_eq!(prefix.length(), len);
-                assert_eq!(prefix.finalize(), whole.finalize(), "{encoding:?} {len}");
-            }
+    fn points_read_back_as_they_were_written() {
+        for form in [Form::Tar, Form::Gzip, Form::Zstd] {
+            let crc = if form == Form::Tar { 77 } else { 0 };
+            let point = Point { state: [1, 2, 3, 4, 5, 6, 7, u32::MAX], crc };
+            let mut bytes = Vec::new();
+            point.write(form, &mut bytes);
+            assert_eq!(bytes.len(), Point::length(form));
+            assert_eq!(Point::read(form, &bytes), point);
         }
     }
 
-    /// Many threads ask for layers of the same streams at once; each gets what it would have got alone.
+    /// What one process has grown, the next takes from the archive, whatever part of it was shipped with that.
     #[test]
-    fn growing_from_many_threads_gives_one_truth() {
-        let spec = |n: u32| {
-            let id = LayerId::derive(1, "team/app", "", "", n);
-            LayerSpec::try_new(Form::Gzip, Content::Letters, 1_000_000 + 700_000 * u64::from(n), id).unwrap()
-        };
-        let alone: Vec<_> = (0..12).map(|n| Tables::new().digests(spec(n))).collect();
-        let tables = Tables::new();
-        tables.prepare(&[spec(3), spec(11), spec(3)]);
-        let together = Mutex::new(BTreeMap::new());
-        in_parallel((0..12).rev().collect(), |n| {
-            let digests = tables.digests(spec(n));
-            lock(&together).insert(n, digests);
-        });
-        assert_eq!(lock(&together).values().copied().collect::<Vec<_>>(), alone);
+    fn a_chain_goes_on_where_the_archive_leaves_it() {
+        let archive = Memory::default();
+        let chain = |shipped| Chain::new(Stream::Common(5), Form::Tar, shipped);
+        let first = chain(&[]);
+        first.grow(3, Some(&archive));
+        let wanted: Vec<Point> = (0..4).map(|index| first.hashes_at(index).point()).collect();
+        let kept = lock(&archive.0)["chain-s5-tar"].clone();
+        assert_eq!(kept.len(), 8 + 3 * 36);
+
+        for shipped in [0, 1, 2, 3] {
+            let shipped: &'static [u8] = kept[8..8 + 36 * shipped].to_vec().leak();
+            let next = chain(shipped);
+            next.adopt(&kept);
+            assert_eq!(next.last(), 3);
+            let points: Vec<Point> = (0..4).map(|index| next.hashes_at(index).point()).collect();
+            assert_eq!(points, wanted);
+        }
+        // Points that do not follow on, or are no points, are of no use.
+        let gap = [&9u64.to_le_bytes()[..], &kept[8..]].concat();
+        for useless in [&gap[..], &[], &kept[..7], &kept[..20]] {
+            let next = chain(&[]);
+            next.adopt(useless);
+            assert_eq!(next.last(), 0);
+        }
+        let next = chain(&[]);
+        next.grow(4, Some(&archive));
+        assert_eq!(next.hashes_at(3).point(), wanted[3]);
+        assert_eq!(lock(&archive.0)["chain-s5-tar"].len(), 8 + 4 * 36, "and what is new is kept");
     }
 }

@@ -8,13 +8,14 @@ mod tests;
 
 use bytes::{Buf as _, Bytes};
 
-use crate::checkpoint::Tables;
-use crate::gzip;
 use crate::layer::Layer;
 use crate::read::{Read, Source};
 use crate::sha256::Hasher;
-use crate::spec::{Encoding, Form, LayerId, LayerSpec};
-use crate::tar::{self, Name};
+use crate::spec::{Form, LayerId, LayerSpec};
+use crate::stream::Stream;
+use crate::tables::Tables;
+use crate::tar::{self, Name, Record};
+use crate::{gzip, zstd};
 
 /// An upload beside the synthetic layer it may be. Feed it with [`Comparison::offer`]; at the end of the upload
 /// ask [`Comparison::finish`]. Once it is foreign, or if nothing whole has arrived, go on with what
@@ -60,7 +61,7 @@ enum Phase {
     },
     /// Up to `end`, which leaves the checksum of a gzip layer out.
     Layer {
-        layer: Layer,
+        layer: Box<Layer>,
         expected: Expected,
         end: u64,
     },
@@ -108,16 +109,16 @@ impl Comparison {
     }
 
     /// A layer of the same stream, as large as what has arrived so far: for [`Tables::foresee`], while the rest is
-    /// on its way. `None` before the stream is known and after it is left.
+    /// on its way. `None` before the stream is known, after it is left, and if it is the stream of one layer alone.
     pub fn so_far(&self) -> Option<LayerSpec> {
         let (Phase::Stream(_), Some(source)) = (&self.phase, self.source) else { return None };
-        let (form, size) = match source.encoding {
-            Encoding::Tar => (Form::Tar, self.equal - self.equal % tar::BLOCK),
-            Encoding::Gzip => (Form::Gzip, self.equal),
+        let (form, size) = match source.form {
+            Form::Tar => (Form::Tar, self.equal - self.equal % tar::BLOCK),
+            Form::Gzip | Form::Zstd => (source.form, self.equal),
         };
         let mut id = [0; 16];
         // Any id of this stream will do, and the last byte decides.
-        id[15] = source.stream.number();
+        id[15] = source.stream.number()?;
         LayerSpec::try_new(form, source.stream.content(), size, LayerId::from_bytes(id)).ok()
     }
 
@@ -133,12 +134,12 @@ impl Comparison {
     pub fn arrival(&self) -> Option<Arrival> {
         let (Phase::Layer { layer, end, .. }, Some(source)) = (&self.phase, self.source) else { return None };
         let spec = layer.spec();
-        let whole = self.equal == *end && self.matched() == layer.size_as(source.encoding);
-        let checked = match source.encoding {
-            Encoding::Tar => true,
-            Encoding::Gzip => whole && self.held == Tables::shared().trailer(spec),
+        let whole = self.equal == *end && self.matched() == layer.size_as(source.form);
+        let checked = match source.form {
+            Form::Tar | Form::Zstd => true,
+            Form::Gzip => whole && self.held == Tables::shared().trailer(spec),
         };
-        (whole && checked).then(|| Arrival { spec, unpacked: spec.encoding() != source.encoding })
+        (whole && checked).then(|| Arrival { spec, unpacked: spec.form() != source.form })
     }
 
     /// What it takes to treat the upload as any other from here on: the hash of all bytes taken in, and a reader
@@ -168,11 +169,13 @@ impl Comparison {
                 self.take_tail_header(start, bytes)
             }
             Phase::Layer { layer, expected, end } => {
-                let trailer = layer.size_as(self.source?.encoding) - *end;
+                let trailer = layer.size_as(self.source?.form) - *end;
                 self.equal += expected.take_equal(bytes);
-                // More bytes than the checksum has, or a byte before it that differs, is something else.
-                let may_hold = if self.equal == *end { trailer } else { 0 };
-                hold(&mut self.held, may_hold, bytes);
+                if self.equal < *end {
+                    return if bytes.is_empty() { Some(()) } else { self.follow_twin() };
+                }
+                // More bytes than the checksum has are something else.
+                hold(&mut self.held, trailer, bytes);
                 bytes.is_empty().then_some(())
             }
             Phase::Foreign => None,
@@ -181,56 +184,99 @@ impl Comparison {
 
     fn take_head(&mut self, bytes: &mut &[u8]) -> Option<()> {
         let first = *self.held.first().or(bytes.first())?;
-        let encoding = if first == gzip::MEMBER[0] { Encoding::Gzip } else { Encoding::Tar };
-        let before = Source::preamble(encoding).len() as u64;
-        let header_end = before + header_length(encoding);
+        let begins = |form: &Form| Source::preamble(*form).first() == Some(&first);
+        let form = [Form::Gzip, Form::Zstd].into_iter().find(begins).unwrap_or(Form::Tar);
+        let before = Source::preamble(form).len() as u64;
+        let header_end = before + header_length(form);
         hold(&mut self.held, header_end, bytes);
         if (self.held.len() as u64) < header_end {
             return Some(());
         }
-        match tar::name(header(&self.held))? {
-            Name::InStream(stream) => self.follow(Source::endless(stream, encoding), u64::MAX, Phase::Stream),
-            name @ Name::Tail { .. } => self.follow_layer(layer(name, encoding, before)?, encoding),
+        let held = self.held.clone();
+        match tar::name(header(&held))? {
+            Name::InStream(stream) => self.follow(Source::endless(stream, form), u64::MAX, Phase::Stream),
+            Name::Tail { stream, record } => self.follow_record(stream, record, form, before),
         }
     }
 
     /// The bytes differ from the stream. Unless that is within a header, this is no layer.
     fn leave_stream(&mut self) -> Option<()> {
         let start = self.source?.entry_start(self.equal);
-        let in_header = self.equal < start + header_length(self.source?.encoding);
+        if self.equal >= start + header_length(self.source?.form) {
+            return self.follow_twin();
+        }
         self.phase = Phase::TailHeader { start };
-        in_header.then_some(())
+        Some(())
+    }
+
+    /// The bytes differ from those of a private stream of letters, or of a layer of it. What was equal may also be
+    /// the beginning of the incompressible stream of that name, which tells itself apart in its first file.
+    fn follow_twin(&mut self) -> Option<()> {
+        let source = self.source?;
+        let stream = source.stream.twin()?;
+        match &self.phase {
+            Phase::Layer { layer, .. } => {
+                let twin = layer.twin()?;
+                self.follow_layer(twin, source.form)
+            }
+            _ => self.follow(Source::endless(stream, source.form), u64::MAX, Phase::Stream),
+        }
+    }
+
+    /// Whether all that has arrived is the beginning of `other`.
+    fn has_begun(&self, other: &Source) -> bool {
+        let equal = self.source.is_none_or(|source| {
+            source.stream == other.stream
+                || source.read(0, self.equal).flatten().eq(other.read(0, self.equal).flatten())
+        });
+        equal && other.read(self.equal, self.held.len() as u64).flatten().eq(self.held.iter().copied())
     }
 
     fn take_tail_header(&mut self, start: u64, bytes: &mut &[u8]) -> Option<()> {
         let source = self.source?;
-        let header_end = start + header_length(source.encoding);
+        let header_end = start + header_length(source.form);
         hold(&mut self.held, header_end - self.equal, bytes);
         if self.matched() < header_end {
             return Some(());
         }
         let mut whole: Vec<u8> = source.read(start, self.equal - start).flatten().collect();
         whole.extend_from_slice(&self.held);
-        self.follow_layer(layer(tar::name(header(&whole))?, source.encoding, start)?, source.encoding)
+        match tar::name(header(&whole))? {
+            Name::Tail { stream, record } => self.follow_record(stream, record, source.form, start),
+            Name::InStream(_) => None,
+        }
     }
 
-    fn follow_layer(&mut self, layer: Layer, encoding: Encoding) -> Option<()> {
-        let size = layer.size_as(encoding);
-        let end = match encoding {
-            Encoding::Tar => size,
-            Encoding::Gzip => size - gzip::TRAILER,
+    /// Follows the layer that a record in `stream` tells of, if its tail begins at byte `start`.
+    fn follow_record(&mut self, stream: Stream, record: Record<'_>, form: Form, start: u64) -> Option<()> {
+        let begins_here = |stream| {
+            let layer = layer(record, stream, form)?;
+            (layer.leading(form) == start && self.has_begun(&layer.source(form))).then_some(layer)
         };
-        self.follow(layer.source(encoding), end, |expected| Phase::Layer { layer, expected, end })
+        let layer = begins_here(stream).or_else(|| begins_here(stream.twin()?))?;
+        self.follow_layer(layer, form)
     }
 
-    /// Goes on with the bytes of `source` up to `end`, of which the bytes held must be a part.
+    fn follow_layer(&mut self, layer: Layer, form: Form) -> Option<()> {
+        let size = layer.size_as(form);
+        let end = match form {
+            Form::Tar | Form::Zstd => size,
+            Form::Gzip => size - gzip::TRAILER,
+        };
+        self.follow(layer.source(form), end, |expected| Phase::Layer {
+            layer: Box::new(layer),
+            expected,
+            end,
+        })
+    }
+
+    /// Goes on with the bytes of `source` up to `end`, which must begin with all that has arrived.
     fn follow(&mut self, source: Source, end: u64, phase: impl FnOnce(Expected) -> Phase) -> Option<()> {
-        let held = self.held.len() as u64;
-        if !source.read(self.equal, held).flatten().eq(self.held.iter().copied()) {
+        if !self.has_begun(&source) {
             return None;
         }
         self.source = Some(source);
-        self.equal += held;
+        self.equal += self.held.len() as u64;
         self.held.clear();
         self.phase = phase(Expected { read: source.read(self.equal, end - self.equal), piece: Bytes::new() });
         Some(())
@@ -276,10 +322,11 @@ fn hold(held: &mut Vec<u8>, most: u64, bytes: &mut &[u8]) {
 }
 
 /// Bytes of a header with what stands before it in its entry.
-const fn header_length(encoding: Encoding) -> u64 {
-    match encoding {
-        Encoding::Tar => tar::DIRECTORY,
-        Encoding::Gzip => gzip::DIRECTORY,
+const fn header_length(form: Form) -> u64 {
+    match form {
+        Form::Tar => tar::DIRECTORY,
+        Form::Gzip => gzip::DIRECTORY,
+        Form::Zstd => zstd::DIRECTORY,
     }
 }
 
@@ -288,13 +335,13 @@ fn header(bytes: &[u8]) -> &[u8] {
     &bytes[bytes.len() - tar::BLOCK as usize..]
 }
 
-/// The layer that a tail's name records, if there is such a layer and its tail begins at byte `start`.
-fn layer(name: Name<'_>, encoding: Encoding, start: u64) -> Option<Layer> {
-    let Name::Tail { stream, form, id, size } = name else { return None };
-    let form = [Form::Tar, Form::Gzip].into_iter().find(|known| known.name() == form)?;
-    let spec = LayerSpec::try_new(form, stream.content(), size.parse().ok()?, id.parse().ok()?).ok()?;
+/// The layer of `stream` that a record tells of, if there is one that can arrive in this form: as it is stored, or as
+/// the tar inside.
+fn layer(record: Record<'_>, stream: Stream, form: Form) -> Option<Layer> {
+    let stored = [Form::Tar, Form::Gzip, Form::Zstd].into_iter().find(|known| known.name() == record.form)?;
+    let (size, id) = (record.size.parse().ok()?, record.id.parse().ok()?);
+    let spec = LayerSpec::try_new(stored, stream.content(), size, id).ok()?;
+    let spec = if stream.number().is_none() { spec.unique() } else { spec };
     let layer = Layer::new(spec);
-    // What arrives is the layer as it is stored, or the tar inside.
-    let encoded = encoding == Encoding::Tar || encoding == spec.encoding();
-    (encoded && layer.stream() == stream && layer.leading(encoding) == start).then_some(layer)
+    ((form == Form::Tar || form == stored) && layer.stream() == stream).then_some(layer)
 }

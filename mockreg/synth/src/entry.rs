@@ -1,15 +1,15 @@
 //! One entry of an archive: a header, a body of letters and noise, padding. An entry says what it consists of;
 //! an encoding turns it into segments, and a segment into bytes, from any byte of it on. The encodings are files
-//! of their own (`tar`, `gzip`); another one is another file and an arm here.
+//! of their own (`tar`, `gzip`, `zstd`); another one is another file and an arm here.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use crate::checkpoint::Tables;
 use crate::keystream::{Keystream, Label};
 use crate::pool::{Image, pool};
-use crate::spec::{Encoding, LayerSpec};
+use crate::spec::{Form, LayerSpec};
 use crate::stream::Stream;
-use crate::{gzip, tar};
+use crate::tables::Tables;
+use crate::{gzip, tar, zstd};
 
 /// A directory or file of an archive, or the tail of a layer with the end of the archive.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Entry {
 pub(crate) enum Header {
     Directory { stream: Stream, cycle: u64 },
     File { stream: Stream, cycle: u64, file: u8, size: u64 },
-    Tail { stream: Stream, spec: LayerSpec, size: u64 },
+    Tail { spec: LayerSpec, size: u64 },
 }
 
 /// Letters from the pool, then bytes of a keystream.
@@ -43,7 +43,7 @@ pub(crate) struct Body {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Last {
     pub(crate) spec: LayerSpec,
-    /// Stored blocks the noise is cut into where it is stored; the last may be empty, to make the size exact.
+    /// Blocks the noise is cut into where it is stored; the last may be empty, to make the size exact.
     pub(crate) blocks: u64,
 }
 
@@ -56,6 +56,8 @@ pub(crate) enum Segment {
         len: u8,
     },
     Zeros(u64),
+    /// What stands before a run of letters in zstd.
+    LettersHead(u64),
     Pool {
         image: Image,
         at: u64,
@@ -85,10 +87,11 @@ impl Entry {
     }
 
     /// Appends the entry's segments; none is empty.
-    pub(crate) fn segments(&self, encoding: Encoding, out: &mut Vec<Segment>) {
-        match encoding {
-            Encoding::Tar => tar::segments(self, out),
-            Encoding::Gzip => gzip::segments(self, out),
+    pub(crate) fn segments(&self, form: Form, out: &mut Vec<Segment>) {
+        match form {
+            Form::Tar => tar::segments(self, out),
+            Form::Gzip => gzip::segments(self, out),
+            Form::Zstd => zstd::segments(self, out),
         }
         out.retain(|segment| segment.len() > 0);
     }
@@ -124,6 +127,7 @@ impl Segment {
         match self {
             Self::Header(_) => tar::BLOCK,
             Self::Inline { len, .. } => u64::from(*len),
+            Self::LettersHead(_) => zstd::LETTERS_HEAD as u64,
             Self::Zeros(len) | Self::Pool { len, .. } | Self::Noise { len, .. } => *len,
             Self::Trailer(_) => gzip::TRAILER,
         }
@@ -145,6 +149,7 @@ impl Segment {
             Self::Header(header) => out.put_slice(&tar::header(header)[part]),
             Self::Inline { bytes, .. } => out.put_slice(&bytes[part]),
             Self::Zeros(_) => out.put_bytes(0, len),
+            Self::LettersHead(letters) => out.put_slice(&zstd::letters_head(*letters)[part]),
             Self::Trailer(spec) => out.put_slice(&Tables::shared().trailer(*spec)[part]),
             Self::Noise { label, at, .. } => {
                 if noise.as_ref().is_none_or(|keystream| keystream.label() != *label) {

@@ -16,8 +16,8 @@ use self::document::{
 };
 pub use self::media_types::MediaTypes;
 pub use self::platform::{Platform, UnknownPlatform};
-use crate::checkpoint::Tables;
 use crate::spec::LayerSpec;
+use crate::tables::Tables;
 use crate::tar;
 
 /// What one tag names, before any byte of it is made: an image or an index of images, and what refers to it.
@@ -122,8 +122,8 @@ pub struct ImageLayer {
 
 /// The empty layer: the two zero blocks that end a tar, as Go's gzip packs them.
 pub const EMPTY_LAYER: [u8; 32] = [
-    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x09, 0x6e, 0x88, 0x00, 0xff, 0x62, 0x18, 0x05, 0xa3, 0x60, 0x14, 0x8c, 0x58,
-    0x00, 0x08, 0x00, 0x00, 0xff, 0xff, 0x2e, 0xaf, 0xb5, 0xef, 0x00, 0x04, 0x00, 0x00,
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x09, 0x6e, 0x88, 0x00, 0xff, 0x62, 0x18, 0x05, 0xa3, 0x60, 0x14, 0x8c,
+    0x58, 0x00, 0x08, 0x00, 0x00, 0xff, 0xff, 0x2e, 0xaf, 0xb5, 0xef, 0x00, 0x04, 0x00, 0x00,
 ];
 /// The tar inside [`EMPTY_LAYER`].
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
@@ -225,7 +225,8 @@ impl Tagged {
 
     /// All blobs that are kept as bytes: configs, the payloads of artifacts, the empty layer.
     pub fn blobs(&self) -> impl Iterator<Item = Blob> {
-        let configs = self.images.iter().map(|image| Blob { digest: image.config_digest, bytes: image.config.clone() });
+        let configs =
+            self.images.iter().map(|image| Blob { digest: image.config_digest, bytes: image.config.clone() });
         let payloads = self.referrers.iter().flat_map(|artifact| artifact.blobs.iter().cloned());
         let empty = self.layers().find(|layer| layer.plan == PlannedLayer::Empty);
         let empty = empty.map(|layer| Blob { digest: layer.digest, bytes: Bytes::from_static(&EMPTY_LAYER) });
@@ -243,7 +244,8 @@ fn index(media_types: MediaTypes, images: &[Image]) -> Stored {
         platform: Some(image.platform.into()),
         ..Descriptor::of(image.manifest_media_type, image.manifest_digest, image.manifest.len() as u64)
     });
-    let document = Index { schema_version: 2, media_type: media_types.index(), manifests: manifests.collect() };
+    let document =
+        Index { schema_version: 2, media_type: media_types.index(), manifests: manifests.collect() };
     Stored::of(media_types.index(), to_json(&document))
 }
 

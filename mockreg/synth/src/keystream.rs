@@ -17,6 +17,8 @@ pub(crate) enum Label {
     Pool,
     /// The files of an incompressible stream.
     Stream(u8),
+    /// The files of the stream that an incompressible layer has to itself.
+    Private(LayerId),
     /// The last file of a layer.
     Tail(LayerId),
 }
@@ -37,6 +39,7 @@ impl Label {
         match self {
             Self::Pool => Sha256::digest("stormyard pool v1"),
             Self::Stream(number) => Sha256::digest(format!("stormyard stream v1 s{number}")),
+            Self::Private(id) => Sha256::digest(format!("stormyard stream v1 s{id}")),
             Self::Tail(id) => {
                 Sha256::new().chain_update("stormyard tail v1 ").chain_update(id.as_bytes()).finalize()
             }

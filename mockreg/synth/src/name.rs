@@ -1,6 +1,6 @@
 //! Images without a catalogue: `synth/5gib` is one layer of exactly 5 · 2^30 bytes, on every machine. A name is
-//! `synth/SIZE` and, in any order, `-xN` (layers), `-tar` or `-gzip` (form), `-c1` (compression ratio 1), `-multi`
-//! (an index of two platforms).
+//! `synth/SIZE` and, in any order, `-xN` (layers), `-tar`, `-gzip` or `-zstd` (form), `-c1` (compression ratio 1),
+//! `-multi` (an index of two platforms).
 
 use mockreg_proto::units::ByteCount;
 use thiserror::Error;
@@ -24,7 +24,9 @@ pub enum NameError {
     #[error("`{0}` is not a size; write it like 10mb, 64mib, 5gib or plain bytes")]
     BadSize(String),
     /// A part after the size means nothing.
-    #[error("`-{0}` means nothing here; known are -xN (layers), -tar, -gzip, -c1 (does not compress) and -multi (two platforms)")]
+    #[error(
+        "`-{0}` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)"
+    )]
     UnknownOption(String),
     /// Two parts say the same thing, or the opposite.
     #[error("`-{0}` repeats or contradicts what stands before it")]
@@ -32,9 +34,6 @@ pub enum NameError {
     /// The number of layers is out of range.
     #[error("an image made from its name has 1 to {MAX_LAYERS} layers, not {0}")]
     LayerCount(String),
-    /// The part is reserved for something this version cannot make.
-    #[error("`-{0}` images are not supported yet")]
-    NotSupported(String),
     /// No layer of this size and form exists.
     #[error(transparent)]
     Layer(#[from] SpecError),
@@ -89,7 +88,9 @@ pub fn tagged(repository: &str, seed: u64) -> Result<TagSpec, NameError> {
     };
     let images = match options.multi {
         None => vec![image(Platform::default(), "")?],
-        Some(()) => MULTI.into_iter().map(|platform| image(platform, platform.name())).collect::<Result<_, _>>()?,
+        Some(()) => {
+            MULTI.into_iter().map(|platform| image(platform, platform.name())).collect::<Result<_, _>>()?
+        }
     };
     Ok(TagSpec { images, referrers: Referrers::default() })
 }
@@ -101,7 +102,7 @@ impl Options {
             "gzip" => set(&mut self.form, Form::Gzip, part),
             "c1" => set(&mut self.content, Content::Incompressible, part),
             "multi" => set(&mut self.multi, (), part),
-            "zstd" => Err(NameError::NotSupported(part.to_owned())),
+            "zstd" => set(&mut self.form, Form::Zstd, part),
             _ => match part.strip_prefix('x').filter(|digits| is_number(digits)) {
                 Some(digits) => set(&mut self.layers, layer_count(digits)?, part),
                 None => Err(NameError::UnknownOption(part.to_owned())),
@@ -158,6 +159,8 @@ mod tests {
             ("synth/5gib", Form::Gzip, Content::Letters, 5 << 30, 1),
             ("synth/1gib-x8", Form::Gzip, Content::Letters, 1 << 30, 8),
             ("synth/300mib-tar", Form::Tar, Content::Letters, 300 << 20, 1),
+            ("synth/300mib-zstd", Form::Zstd, Content::Letters, 300 << 20, 1),
+            ("synth/528-zstd-c1", Form::Zstd, Content::Incompressible, 528, 1),
             ("synth/64mib-x4-c1", Form::Gzip, Content::Incompressible, 64 << 20, 4),
             ("synth/553-gzip-c1", Form::Gzip, Content::Incompressible, 553, 1),
             ("synth/10mb", Form::Gzip, Content::Letters, 10_000_000, 1),
@@ -201,18 +204,19 @@ mod tests {
             ("synth/5mb/extra", "`5mb/extra` is not a size; write it like 10mb, 64mib, 5gib or plain bytes"),
             (
                 "synth/5mb-x",
-                "`-x` means nothing here; known are -xN (layers), -tar, -gzip, -c1 (does not compress) and -multi (two platforms)",
+                "`-x` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)",
             ),
             (
                 "synth/5mb--tar",
-                "`-` means nothing here; known are -xN (layers), -tar, -gzip, -c1 (does not compress) and -multi (two platforms)",
+                "`-` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)",
             ),
             ("synth/5mb-x0", "an image made from its name has 1 to 64 layers, not 0"),
             ("synth/5mb-x65", "an image made from its name has 1 to 64 layers, not 65"),
             ("synth/5mb-x99999999999", "an image made from its name has 1 to 64 layers, not 99999999999"),
             ("synth/5mb-tar-gzip", "`-gzip` repeats or contradicts what stands before it"),
             ("synth/5mb-x2-x2", "`-x2` repeats or contradicts what stands before it"),
-            ("synth/5mb-zstd", "`-zstd` images are not supported yet"),
+            ("synth/527-zstd", "a zstd layer has at least 528 bytes, not 527"),
+            ("synth/5mb-zstd-gzip", "`-gzip` repeats or contradicts what stands before it"),
             ("synth/5mb-multi-multi", "`-multi` repeats or contradicts what stands before it"),
             ("synth/552", "a gzip layer has at least 553 bytes, not 552"),
             ("synth/1000-tar", "a tar layer has at least 1536 bytes, not 1000"),
@@ -229,8 +233,7 @@ mod tests {
         let platforms: Vec<_> = tagged.images.iter().map(|image| image.platform.name()).collect();
         assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
         let id = |platform, ordinal| LayerId::derive(1, "synth/10mb-x2-multi", platform, "", ordinal);
-        let wanted =
-            [id("linux/amd64", 0), id("linux/amd64", 1), id("linux/arm64", 0), id("linux/arm64", 1)];
+        let wanted = [id("linux/amd64", 0), id("linux/amd64", 1), id("linux/arm64", 0), id("linux/arm64", 1)];
         let ids: Vec<_> = tagged.layers().filter_map(PlannedLayer::made).map(|layer| layer.id()).collect();
         assert_eq!(ids, wanted);
         assert_eq!(parse("synth/10mb-x2-multi", 1).unwrap(), tagged.images[0]);

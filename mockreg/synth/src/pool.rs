@@ -1,12 +1,14 @@
-//! The pool: 16 MiB of random letters, and the same letters packed as deflate codes. Every compressible byte a
-//! layer has is a slice of one of these two images, which is why layers cost no memory. Built once, when first
-//! asked for, in about a tenth of a second.
+//! The pool: 16 MiB of random letters, and the same letters packed as the codes of deflate and of zstd. Every
+//! compressible byte a layer has is a slice of one of these three images, which is why layers cost no memory. Built
+//! once, when first asked for, in about a tenth of a second; the image for zstd apart from the others, since most
+//! processes never need it.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
 use crate::keystream::{Keystream, Label};
+use crate::spec::LayerId;
 
 /// Letters in the pool. A stream's files repeat after this many, so it is well above the 32 KiB window of
 /// deflate and the 128 KiB window the zstd form declares.
@@ -19,9 +21,11 @@ pub(crate) enum Image {
     Letters,
     /// Three bits a letter: its Huffman code, as deflate packs them.
     Deflate,
+    /// Three bits a letter, the last letter first: zstd reads Huffman streams from their end.
+    Zstd,
 }
 
-/// Both images.
+/// The images that tar and gzip take.
 pub(crate) struct Pool {
     letters: Bytes,
     deflate: Bytes,
@@ -33,18 +37,30 @@ const ALPHABET: u8 = 7;
 /// Keystream bytes from here on are dropped: 252 is the largest multiple of 7 in a byte, so the rest is fair.
 const DROPPED_FROM: u8 = 252;
 
+/// Zstd gives codes of one length in the order of the symbols and writes them low bit first.
+const ZSTD_CODES: [u32; ALPHABET as usize] = [0, 1, 2, 3, 4, 5, 6];
+
 /// Deflate writes Huffman codes top bit first into bytes that fill from the low bit: codes 0 to 6, reversed.
-const CODES: [u32; ALPHABET as usize] = [0, 4, 2, 6, 1, 5, 3];
+const DEFLATE_CODES: [u32; ALPHABET as usize] = [0, 4, 2, 6, 1, 5, 3];
 
 /// The one pool of the process.
 pub(crate) fn pool() -> &'static Pool {
     static POOL: OnceLock<Pool> = OnceLock::new();
     POOL.get_or_init(|| {
         let symbols = symbols();
-        let deflate = pack(&symbols);
+        let deflate = pack(&symbols, &DEFLATE_CODES);
         let letters = symbols.into_iter().map(|symbol| b'a' + symbol).collect::<Vec<_>>();
         // Leaked on purpose: static slices are shared without counting references, and the pool never goes.
         Pool { letters: Bytes::from_static(letters.leak()), deflate: Bytes::from_static(deflate.leak()) }
+    })
+}
+
+/// The image that zstd takes.
+fn zstd() -> &'static Bytes {
+    static ZSTD: OnceLock<Bytes> = OnceLock::new();
+    ZSTD.get_or_init(|| {
+        let reversed: Vec<u8> = pool().letters.iter().rev().map(|letter| letter - b'a').collect();
+        Bytes::from_static(pack(&reversed, &ZSTD_CODES).leak())
     })
 }
 
@@ -55,11 +71,20 @@ impl Pool {
         let image = match image {
             Image::Letters => &self.letters,
             Image::Deflate => &self.deflate,
+            Image::Zstd => zstd(),
         };
         let at = (at % image.len() as u64) as usize;
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(image.len() - at);
         image.slice(at..at + len)
     }
+}
+
+/// A place in the pool that an id draws, at whole 32 letters: where the tail of its layer begins, and the files of a
+/// layer that has a stream to itself.
+pub(crate) fn place_of(id: LayerId) -> u64 {
+    const STEP: u64 = 32;
+    let number = id.as_bytes()[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    number % (LETTERS / STEP) * STEP
 }
 
 /// The letters as numbers 0 to 6.
@@ -80,10 +105,10 @@ fn symbols() -> Vec<u8> {
 }
 
 /// Eight letters in three bytes.
-fn pack(symbols: &[u8]) -> Vec<u8> {
+fn pack(symbols: &[u8], codes: &[u32; ALPHABET as usize]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(symbols.len() / 8 * 3);
     for eight in symbols.as_chunks::<8>().0 {
-        let code = |(place, symbol): (usize, &u8)| CODES[usize::from(*symbol)] << (3 * place);
+        let code = |(place, symbol): (usize, &u8)| codes[usize::from(*symbol)] << (3 * place);
         let bits: u32 = eight.iter().enumerate().map(code).sum();
         packed.extend_from_slice(&bits.to_le_bytes()[..3]);
     }
@@ -100,7 +125,7 @@ mod tests {
     fn images_are_those_of_the_format() {
         let vectors: serde_json::Value =
             serde_json::from_str(include_str!("../../../fixtures/vectors/layers-v1.json")).unwrap();
-        for (name, image) in [("tar", Image::Letters), ("deflate", Image::Deflate)] {
+        for (name, image) in [("tar", Image::Letters), ("deflate", Image::Deflate), ("zstd", Image::Zstd)] {
             let digest = Digest::of(&pool().slice(image, 0, u64::MAX)).hex();
             assert_eq!(digest, vectors["pool_sha256"][name], "{name}");
         }

@@ -229,7 +229,9 @@ mod tests {
     /// The published target: 1 % of the images take half of the pulls.
     #[test]
     fn the_fitted_exponent_gives_the_top_hundredth_half() {
-        for (n, least, most) in [(100, 1.2, 1.7), (1_000, 1.0, 1.2), (10_000, 0.9, 1.05), (1_000_000, 0.8, 0.95)] {
+        for (n, least, most) in
+            [(100, 1.2, 1.7), (1_000, 1.0, 1.2), (10_000, 0.9, 1.05), (1_000_000, 0.8, 0.95)]
+        {
             let zipf = Zipf::fitted(n);
             assert!((zipf.share(n / 100) - 0.5).abs() < 1e-6, "{n} {}", zipf.share(n / 100));
             assert!((least..most).contains(&zipf.exponent()), "{n} {}", zipf.exponent());

@@ -6,16 +6,16 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use crate::entry::{Entry, Segment};
-use crate::gzip;
 use crate::keystream::Keystream;
-use crate::spec::Encoding;
+use crate::spec::Form;
 use crate::stream::Stream;
+use crate::{gzip, zstd};
 
 /// The entries to read: all of a stream, or those a layer takes and its tail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source {
     pub(crate) stream: Stream,
-    pub(crate) encoding: Encoding,
+    pub(crate) form: Form,
     /// The end of a layer: how many entries of the stream stand before it, and the tail itself.
     pub(crate) tail: Option<(u64, Entry)>,
 }
@@ -49,21 +49,22 @@ const MADE: usize = 64 << 10;
 
 impl Source {
     /// A stream without end.
-    pub(crate) fn endless(stream: Stream, encoding: Encoding) -> Self {
-        Self { stream, encoding, tail: None }
+    pub(crate) fn endless(stream: Stream, form: Form) -> Self {
+        Self { stream, form, tail: None }
     }
 
     /// Bytes before the first entry.
-    pub(crate) const fn preamble(encoding: Encoding) -> &'static [u8] {
-        match encoding {
-            Encoding::Tar => &[],
-            Encoding::Gzip => &gzip::MEMBER,
+    pub(crate) const fn preamble(form: Form) -> &'static [u8] {
+        match form {
+            Form::Tar => &[],
+            Form::Gzip => &gzip::MEMBER,
+            Form::Zstd => &zstd::FRAME,
         }
     }
 
     /// The byte at which entry `index` of the stream begins.
     pub(crate) fn start(&self, index: u64) -> u64 {
-        Self::preamble(self.encoding).len() as u64 + self.stream.layout(self.encoding).start(index)
+        Self::preamble(self.form).len() as u64 + self.stream.layout(self.form).start(index)
     }
 
     /// The byte at which the entry begins that holds byte `offset`.
@@ -98,10 +99,10 @@ impl Source {
 
     /// The step that holds a byte, and the bytes of the step before it.
     fn place(&self, offset: u64) -> (u64, u64) {
-        let Some(within) = offset.checked_sub(Self::preamble(self.encoding).len() as u64) else {
+        let Some(within) = offset.checked_sub(Self::preamble(self.form).len() as u64) else {
             return (0, offset);
         };
-        let mut index = self.stream.layout(self.encoding).entry_at(within);
+        let mut index = self.stream.layout(self.form).entry_at(within);
         if let Some((tail, _)) = self.tail {
             index = index.min(tail);
         }
@@ -111,10 +112,10 @@ impl Source {
     fn segments(&self, step: u64, out: &mut Vec<Segment>) {
         out.clear();
         match (step.checked_sub(1), self.tail) {
-            (None, _) if self.encoding == Encoding::Tar => {}
-            (None, _) => out.push(Segment::inline(Self::preamble(self.encoding))),
-            (Some(index), Some((tail, entry))) if index == tail => entry.segments(self.encoding, out),
-            (Some(index), _) => self.stream.entry(index).segments(self.encoding, out),
+            (None, _) if self.form == Form::Tar => {}
+            (None, _) => out.push(Segment::inline(Self::preamble(self.form))),
+            (Some(index), Some((tail, entry))) if index == tail => entry.segments(self.form, out),
+            (Some(index), _) => self.stream.entry(index).segments(self.form, out),
         }
     }
 }

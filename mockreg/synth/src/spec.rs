@@ -22,7 +22,7 @@ pub enum Form {
     /// A tar in one gzip member.
     #[default]
     Gzip,
-    /// A tar in one zstd frame. Part of the format, not yet made by this version.
+    /// A tar in one zstd frame.
     Zstd,
 }
 
@@ -43,20 +43,14 @@ pub enum Content {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LayerId([u8; 16]);
 
-/// A layer that can be made: form, content, size in bytes of the blob, identity.
+/// A layer that can be made: form, content, size in bytes of the blob, identity, and whether its files are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LayerSpec {
-    encoding: Encoding,
+    form: Form,
     content: Content,
+    unique: bool,
     size: u64,
     id: LayerId,
-}
-
-/// The forms this version can encode. Apart from [`Form`], so that what cannot be made cannot be written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Encoding {
-    Tar,
-    Gzip,
 }
 
 /// Why there is no such layer. Each text is a sentence for the person who asked.
@@ -78,9 +72,6 @@ pub enum SpecError {
     /// A tar consists of blocks of 512 bytes.
     #[error("a tar layer is a multiple of 512 bytes, which {0} is not")]
     NotWholeBlocks(u64),
-    /// This version has no encoder for the form.
-    #[error("{0} layers are not supported yet; gzip and tar are")]
-    NotSupported(Form),
 }
 
 /// Why a text is not a layer's identity.
@@ -101,11 +92,15 @@ impl Form {
         }
     }
 
-    fn encoding(self) -> Option<Encoding> {
+    /// Size of the smallest archive of the form, in bytes: one entry without a body, and the end.
+    pub const fn least(self) -> u64 {
         match self {
-            Self::Tar => Some(Encoding::Tar),
-            Self::Gzip => Some(Encoding::Gzip),
-            Self::Zstd => None,
+            // Header, two zero blocks.
+            Self::Tar => 512 + 1024,
+            // Member header, stored header, an empty stored block, thirteen bytes of zeros, trailer.
+            Self::Gzip => 10 + 517 + 5 + 13 + 8,
+            // Frame header, raw header, an empty raw block, the zeros as one repeated byte.
+            Self::Zstd => 6 + 515 + 3 + 4,
         }
     }
 }
@@ -113,25 +108,6 @@ impl Form {
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl Encoding {
-    pub(crate) const fn form(self) -> Form {
-        match self {
-            Self::Tar => Form::Tar,
-            Self::Gzip => Form::Gzip,
-        }
-    }
-
-    /// Size of the smallest archive: one entry without a body, and the end.
-    const fn least(self) -> u64 {
-        match self {
-            // Header, two zero blocks.
-            Self::Tar => 512 + 1024,
-            // Member header, stored header, an empty stored block, thirteen bytes of zeros, trailer.
-            Self::Gzip => 10 + 517 + 5 + 13 + 8,
-        }
     }
 }
 
@@ -186,26 +162,32 @@ impl LayerSpec {
     /// A layer of exactly `size` bytes, compressed where the form compresses.
     ///
     /// # Errors
-    /// Sizes below the least of the form or above [`MAX_LAYER`], tars that are no whole blocks, and forms this
-    /// version has no encoder for.
+    /// Sizes below the least of the form or above [`MAX_LAYER`], and tars that are no whole blocks.
     pub fn try_new(form: Form, content: Content, size: u64, id: LayerId) -> Result<Self, SpecError> {
-        let encoding = form.encoding().ok_or(SpecError::NotSupported(form))?;
-        let least = encoding.least();
+        let least = form.least();
         if size < least {
             return Err(SpecError::TooSmall { form, size, least });
         }
         if size > MAX_LAYER {
             return Err(SpecError::TooLarge(size));
         }
-        if encoding == Encoding::Tar && !size.is_multiple_of(512) {
+        if form == Form::Tar && !size.is_multiple_of(512) {
             return Err(SpecError::NotWholeBlocks(size));
         }
-        Ok(Self { encoding, content, size, id })
+        Ok(Self { form, content, unique: false, size, id })
+    }
+
+    /// The same layer with files of its own: no other layer begins with the same bytes. Nothing about it can be
+    /// known beforehand, so its digest costs a pass over all of it.
+    #[must_use]
+    pub const fn unique(mut self) -> Self {
+        self.unique = true;
+        self
     }
 
     /// How the tar is packed.
     pub const fn form(&self) -> Form {
-        self.encoding.form()
+        self.form
     }
 
     /// What the files consist of.
@@ -223,8 +205,9 @@ impl LayerSpec {
         self.id
     }
 
-    pub(crate) const fn encoding(&self) -> Encoding {
-        self.encoding
+    /// Whether its files are its own; see [`LayerSpec::unique`].
+    pub const fn is_unique(&self) -> bool {
+        self.unique
     }
 }
 
@@ -264,7 +247,7 @@ mod tests {
         assert_eq!(error(Form::Gzip, 552), "a gzip layer has at least 553 bytes, not 552");
         assert_eq!(error(Form::Tar, 1024), "a tar layer has at least 1536 bytes, not 1024");
         assert_eq!(error(Form::Tar, 1537), "a tar layer is a multiple of 512 bytes, which 1537 is not");
-        assert_eq!(error(Form::Zstd, 5000), "zstd layers are not supported yet; gzip and tar are");
+        assert_eq!(error(Form::Zstd, 527), "a zstd layer has at least 528 bytes, not 527");
         assert!(error(Form::Gzip, MAX_LAYER + 1).contains("64GiB"));
         assert!(LayerSpec::try_new(Form::Gzip, Content::Incompressible, MAX_LAYER, id).is_ok());
     }

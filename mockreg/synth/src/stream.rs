@@ -1,18 +1,30 @@
-//! Streams: endless sequences of files, of which a layer takes the beginning. Twelve of them exist, eight of
-//! letters and four of incompressible bytes. Which file lies at which byte is arithmetic on one table, for every
-//! encoding; how a file is encoded is in `tar` and `gzip`.
+//! Streams: endless sequences of files, of which a layer takes the beginning. Twelve of them are common, eight of
+//! letters and four of incompressible bytes; a unique layer has one to itself. Which file lies at which byte is
+//! arithmetic on one table, for every form; how a file is encoded is in `tar`, `gzip` and `zstd`.
+
+use std::fmt;
 
 use crate::entry::{Body, Entry, Header};
 use crate::keystream::Label;
 use crate::pool;
-use crate::spec::{Content, Encoding, LayerId};
-use crate::{gzip, tar};
+use crate::spec::{Content, Form, LayerId, LayerSpec};
+use crate::{gzip, tar, zstd};
 
-/// A stream by its number: 0 to 7 letters, 8 to 11 incompressible.
+/// A stream. Displays as the directory that its files lie in: `s3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stream(u8);
+pub(crate) enum Stream {
+    /// One that many layers take: 0 to 7 letters, 8 to 11 incompressible.
+    Common(u8),
+    /// The stream of one unique layer.
+    Private {
+        /// That layer.
+        id: LayerId,
+        /// What its files consist of; the name does not say.
+        content: Content,
+    },
+}
 
-/// Where the entries of a cycle begin in one encoding: `starts[n]` is the byte of entry n, `starts[64]` the
+/// Where the entries of a cycle begin in one form: `starts[n]` is the byte of entry n, `starts[64]` the
 /// length of the cycle.
 pub(crate) struct Layout {
     starts: [u64; SLOTS + 1],
@@ -28,7 +40,7 @@ const SLOTS: usize = 1 + FILES;
 const FILES: usize = 63;
 
 /// Sizes of the files of a cycle by rank: spaced like the files of real layers, from 384 bytes to 2 MB. All are
-/// multiples of 32, so a run of letters is whole bytes in every encoding.
+/// multiples of 32, so a run of letters is whole bytes in every form.
 const SIZES: [u64; FILES] = [
     384, 832, 1280, 1728, 2176, 2656, 3168, 3680, 4224, 4832, 5440, 6080, 6784, 7488, 8256, 9088, 9952,
     10880, 11840, 12864, 13952, 15136, 16352, 17664, 19072, 20576, 22176, 23872, 25696, 27648, 29728, 32000,
@@ -59,22 +71,26 @@ const BODY_STARTS: [u64; SLOTS + 1] = {
     starts
 };
 
-static TAR: Layout = Layout::new(Encoding::Tar, Content::Letters);
-static GZIP: Layout = Layout::new(Encoding::Gzip, Content::Letters);
-static GZIP_NOISE: Layout = Layout::new(Encoding::Gzip, Content::Incompressible);
+static TAR: Layout = Layout::new(Form::Tar, Content::Letters);
+static GZIP: Layout = Layout::new(Form::Gzip, Content::Letters);
+static GZIP_NOISE: Layout = Layout::new(Form::Gzip, Content::Incompressible);
+static ZSTD: Layout = Layout::new(Form::Zstd, Content::Letters);
+static ZSTD_NOISE: Layout = Layout::new(Form::Zstd, Content::Incompressible);
 
 impl Layout {
-    const fn new(encoding: Encoding, content: Content) -> Self {
+    const fn new(form: Form, content: Content) -> Self {
         let mut starts = [0; SLOTS + 1];
-        starts[1] = match encoding {
-            Encoding::Tar => tar::DIRECTORY,
-            Encoding::Gzip => gzip::DIRECTORY,
+        starts[1] = match form {
+            Form::Tar => tar::DIRECTORY,
+            Form::Gzip => gzip::DIRECTORY,
+            Form::Zstd => zstd::DIRECTORY,
         };
         let mut j = 0;
         while j < FILES {
-            let length = match encoding {
-                Encoding::Tar => tar::file_length(BODIES[j]),
-                Encoding::Gzip => gzip::file_length(BODIES[j], content),
+            let length = match form {
+                Form::Tar => tar::file_length(BODIES[j]),
+                Form::Gzip => gzip::file_length(BODIES[j], content),
+                Form::Zstd => zstd::file_length(BODIES[j], content),
             };
             starts[j + 2] = starts[j + 1] + length;
             j += 1;
@@ -82,12 +98,14 @@ impl Layout {
         Self { starts }
     }
 
-    /// The layout of streams of `content` in `encoding`.
-    pub(crate) fn of(encoding: Encoding, content: Content) -> &'static Self {
-        match (encoding, content) {
-            (Encoding::Tar, _) => &TAR,
-            (Encoding::Gzip, Content::Letters) => &GZIP,
-            (Encoding::Gzip, Content::Incompressible) => &GZIP_NOISE,
+    /// The layout of streams of `content` in `form`.
+    pub(crate) fn of(form: Form, content: Content) -> &'static Self {
+        match (form, content) {
+            (Form::Tar, _) => &TAR,
+            (Form::Gzip, Content::Letters) => &GZIP,
+            (Form::Gzip, Content::Incompressible) => &GZIP_NOISE,
+            (Form::Zstd, Content::Letters) => &ZSTD,
+            (Form::Zstd, Content::Incompressible) => &ZSTD_NOISE,
         }
     }
 
@@ -112,29 +130,58 @@ impl Layout {
 
 impl Stream {
     /// The stream that layers with this content and identity are made from.
-    pub(crate) fn of(content: Content, id: LayerId) -> Self {
+    pub(crate) fn of(spec: &LayerSpec) -> Self {
+        let (id, content) = (spec.id(), spec.content());
         let low = id.as_bytes()[15];
         match content {
-            Content::Letters => Self(low % LETTER_STREAMS),
-            Content::Incompressible => Self(LETTER_STREAMS + low % NOISE_STREAMS),
+            _ if spec.is_unique() => Self::Private { id, content },
+            Content::Letters => Self::Common(low % LETTER_STREAMS),
+            Content::Incompressible => Self::Common(LETTER_STREAMS + low % NOISE_STREAMS),
         }
     }
 
-    /// Stream `number`, if there is one.
-    pub(crate) fn numbered(number: u8) -> Option<Self> {
-        (number < STREAMS).then_some(Self(number))
+    /// The common streams, in order.
+    pub(crate) fn common() -> impl Iterator<Item = Self> {
+        (0..STREAMS).map(Self::Common)
     }
 
-    pub(crate) fn number(self) -> u8 {
-        self.0
+    /// The stream whose files lie in the directory `name`, if there is one. Of private streams it is the one of
+    /// letters; [`Stream::twin`] gives the other of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let rest = name.strip_prefix('s')?;
+        let common = rest.parse().ok().filter(|number| *number < STREAMS).map(Self::Common);
+        let private = || rest.parse().ok().map(|id| Self::Private { id, content: Content::Letters });
+        common.or_else(private)
+    }
+
+    /// The incompressible stream that has the same name as this one of letters.
+    pub(crate) fn twin(self) -> Option<Self> {
+        match self {
+            Self::Private { id, content: Content::Letters } => {
+                Some(Self::Private { id, content: Content::Incompressible })
+            }
+            Self::Private { .. } | Self::Common(_) => None,
+        }
+    }
+
+    /// The number of a common stream.
+    pub(crate) fn number(self) -> Option<u8> {
+        match self {
+            Self::Common(number) => Some(number),
+            Self::Private { .. } => None,
+        }
     }
 
     pub(crate) fn content(self) -> Content {
-        if self.0 < LETTER_STREAMS { Content::Letters } else { Content::Incompressible }
+        match self {
+            Self::Common(number) if number < LETTER_STREAMS => Content::Letters,
+            Self::Common(_) => Content::Incompressible,
+            Self::Private { content, .. } => content,
+        }
     }
 
-    pub(crate) fn layout(self, encoding: Encoding) -> &'static Layout {
-        Layout::of(encoding, self.content())
+    pub(crate) fn layout(self, form: Form) -> &'static Layout {
+        Layout::of(form, self.content())
     }
 
     /// Entry `index`, counted from 0 through all cycles.
@@ -151,13 +198,36 @@ impl Stream {
     fn body(self, at: u64, len: u64) -> Body {
         match self.content() {
             Content::Letters => {
-                // Streams begin an eighth of the pool apart, so that no two have the same bytes in one place.
-                let start = u64::from(self.0) * (pool::LETTERS / u64::from(LETTER_STREAMS));
-                Body { letters_at: start + at, letters: len, ..Body::default() }
+                Body { letters_at: self.letters_start() + at, letters: len, ..Body::default() }
             }
             Content::Incompressible => {
-                Body { noise_label: Some(Label::Stream(self.0)), noise_at: at, noise: len, ..Body::default() }
+                Body { noise_label: Some(self.label()), noise_at: at, noise: len, ..Body::default() }
             }
+        }
+    }
+
+    /// Where in the pool its letters begin. Common streams begin an eighth of the pool apart, so that no two have
+    /// the same bytes in one place.
+    fn letters_start(self) -> u64 {
+        match self {
+            Self::Common(number) => u64::from(number) * (pool::LETTERS / u64::from(LETTER_STREAMS)),
+            Self::Private { id, .. } => pool::place_of(id),
+        }
+    }
+
+    fn label(self) -> Label {
+        match self {
+            Self::Common(number) => Label::Stream(number),
+            Self::Private { id, .. } => Label::Private(id),
+        }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Common(number) => write!(f, "s{number}"),
+            Self::Private { id, .. } => write!(f, "s{id}"),
         }
     }
 }
@@ -175,6 +245,7 @@ mod tests {
     fn a_cycle_is_as_long_as_the_format_says() {
         assert_eq!(TAR.cycle(), 8_820_224);
         assert_eq!(GZIP.cycle(), 3_340_584);
+        assert_eq!(ZSTD.cycle(), 3_330_000);
         // In units of 32 letters the cycle is odd, so cycles walk through all of the pool before they repeat.
         assert_eq!(BODY_STARTS[SLOTS] / 32 % 2, 1);
         assert!(BODIES.iter().all(|size| size % 32 == 0));
@@ -183,28 +254,41 @@ mod tests {
     /// The table is computed apart from the encoders; a difference would shift every later byte.
     #[test]
     fn entries_are_as_long_as_the_table_says() {
-        for (encoding, number) in
-            [(Encoding::Tar, 0), (Encoding::Tar, 8), (Encoding::Gzip, 3), (Encoding::Gzip, 9)]
+        for (form, number) in [(Form::Tar, 0), (Form::Gzip, 3), (Form::Zstd, 7)]
+            .into_iter()
+            .flat_map(|(form, number)| [(form, number), (form, 8 + number % 4)])
         {
-            let stream = Stream(number);
-            let layout = stream.layout(encoding);
+            let stream = Stream::Common(number);
+            let layout = stream.layout(form);
             for index in 0..3 * SLOTS as u64 {
                 let mut segments = Vec::new();
-                stream.entry(index).segments(encoding, &mut segments);
+                stream.entry(index).segments(form, &mut segments);
                 let length: u64 = segments.iter().map(Segment::len).sum();
-                assert_eq!(length, layout.start(index + 1) - layout.start(index), "{encoding:?} {index}");
+                assert_eq!(length, layout.start(index + 1) - layout.start(index), "{form:?} {index}");
             }
         }
     }
 
     #[test]
     fn every_byte_belongs_to_one_entry() {
-        for layout in [&TAR, &GZIP, &GZIP_NOISE] {
+        for layout in [&TAR, &GZIP, &GZIP_NOISE, &ZSTD, &ZSTD_NOISE] {
             for index in [0, 1, 2, 63, 64, 65, 1_000_000] {
                 let start = layout.start(index);
                 assert_eq!(layout.entry_at(start), index);
                 assert_eq!(layout.entry_at(layout.start(index + 1) - 1), index);
             }
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_directories() {
+        let id = LayerId::derive(1, "a", "", "", 0);
+        for stream in Stream::common().chain([Stream::Private { id, content: Content::Letters }]) {
+            assert_eq!(Stream::named(&stream.to_string()), Some(stream));
+            assert!(stream.twin().is_none_or(|twin| twin.to_string() == stream.to_string()));
+        }
+        for other in ["", "s", "s12", "s-1", "t3", "s0123456789abcdef", "3"] {
+            assert_eq!(Stream::named(other), None, "{other}");
         }
     }
 }

@@ -60,15 +60,15 @@ pub(crate) fn header(header: &Header) -> [u8; BLOCK as usize] {
     };
     let (mode, kind, size) = match *header {
         Header::Directory { stream, cycle } => {
-            put(0, format_args!("s{}/d{cycle:08}/", stream.number()));
+            put(0, format_args!("{stream}/d{cycle:08}/"));
             ("0000755", '5', 0)
         }
         Header::File { stream, cycle, file, size } => {
-            put(0, format_args!("s{}/d{cycle:08}/f{file:02}", stream.number()));
+            put(0, format_args!("{stream}/d{cycle:08}/f{file:02}"));
             ("0000644", '0', size)
         }
-        Header::Tail { stream, spec, size } => {
-            put(0, format_args!("s{}/{}", stream.number(), record(&spec)));
+        Header::Tail { spec, size } => {
+            put(0, format_args!("{}/{}", Stream::of(&spec), record(&spec)));
             ("0000644", '0', size)
         }
     };
@@ -87,24 +87,36 @@ pub(crate) fn record(spec: &LayerSpec) -> String {
 /// What a record begins with: the version of the format is a part of it.
 const RECORD: &str = "layer-v1-";
 
-/// What the name in a header says of a layer's place: its stream, and for a tail the form, the identity and the
-/// size of its layer, as written there.
+/// What the name in a header says of a layer's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name<'a> {
     /// Some entry of a stream.
     InStream(Stream),
     /// The tail of a layer.
-    Tail { stream: Stream, form: &'a str, id: &'a str, size: &'a str },
+    Tail {
+        /// The stream it ends.
+        stream: Stream,
+        /// What it tells of the layer.
+        record: Record<'a>,
+    },
+}
+
+/// Form, identity and size of a layer, as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    pub(crate) form: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) size: &'a str,
 }
 
 /// Reads the name in a header; `None` if no layer has such a name. Proves nothing about the bytes.
 pub(crate) fn name(header: &[u8]) -> Option<Name<'_>> {
     let end = header.iter().take(100).position(|byte| *byte == 0)?;
     let text = std::str::from_utf8(&header[..end]).ok()?;
-    let (stream, rest) = text.strip_prefix('s')?.split_once('/')?;
-    let stream = Stream::numbered(stream.parse().ok()?)?;
+    let (stream, rest) = text.split_once('/')?;
+    let stream = Stream::named(stream)?;
     let Some(record) = rest.strip_prefix(RECORD) else { return Some(Name::InStream(stream)) };
     let mut parts = record.split('-');
-    let tail = Name::Tail { stream, form: parts.next()?, id: parts.next()?, size: parts.next()? };
-    parts.next().is_none().then_some(tail)
+    let record = Record { form: parts.next()?, id: parts.next()?, size: parts.next()? };
+    parts.next().is_none().then_some(Name::Tail { stream, record })
 }

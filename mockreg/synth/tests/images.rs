@@ -182,7 +182,10 @@ fn indexes_are_what_the_specifications_ask_for() {
             assert_eq!(descriptor.media_type().to_string(), image.manifest_media_type);
             let platform = descriptor.platform().as_ref().unwrap();
             let config = ImageConfiguration::from_reader(&image.config[..]).unwrap();
-            assert_eq!((config.architecture(), config.variant()), (platform.architecture(), platform.variant()));
+            assert_eq!(
+                (config.architecture(), config.variant()),
+                (platform.architecture(), platform.variant())
+            );
         }
         let platform = index.manifests()[1].platform().as_ref().unwrap();
         assert_eq!((platform.architecture().to_string().as_str(), platform.variant().clone()), second);
@@ -201,7 +204,10 @@ fn artifacts_refer_to_what_the_tag_names() {
             let manifest = ImageManifest::from_reader(&artifact.manifest.bytes[..]).unwrap();
             let subject = manifest.subject().as_ref().unwrap();
             assert_eq!(subject.digest().to_string(), root.digest.to_string());
-            assert_eq!((subject.size(), subject.media_type().to_string()), (root.bytes.len() as u64, root.media_type.to_owned()));
+            assert_eq!(
+                (subject.size(), subject.media_type().to_string()),
+                (root.bytes.len() as u64, root.media_type.to_owned())
+            );
             assert_eq!(manifest.artifact_type().as_ref().unwrap().to_string(), artifact.artifact_type);
             assert_eq!(manifest.config().digest().to_string(), Digest::of(b"{}").to_string());
             let annotations = manifest.annotations().as_ref().unwrap();
@@ -222,7 +228,9 @@ fn artifacts_refer_to_what_the_tag_names() {
 fn payloads_name_the_image_and_its_layers() {
     let (_, tagged) = kind("kinds/signed");
     let root = tagged.root().digest;
-    let payload = |artifact: usize| -> Value { serde_json::from_slice(&tagged.referrers[artifact].blobs[1].bytes).unwrap() };
+    let payload = |artifact: usize| -> Value {
+        serde_json::from_slice(&tagged.referrers[artifact].blobs[1].bytes).unwrap()
+    };
     assert_eq!(payload(0)["critical"]["image"]["docker-manifest-digest"], root.to_string());
     assert_eq!(payload(0)["critical"]["type"], "cosign container image signature");
     let sbom = payload(2);
@@ -242,7 +250,10 @@ fn foreign_layers_have_a_url_and_a_true_digest() {
         let manifest: Value = serde_json::from_slice(&tagged.images[0].manifest).unwrap();
         let layer = &tagged.images[0].layers[0];
         assert_eq!(manifest["layers"][0]["mediaType"], media_type);
-        assert_eq!(manifest["layers"][0]["urls"][0], format!("https://layers.stormyard.example/{}", layer.digest));
+        assert_eq!(
+            manifest["layers"][0]["urls"][0],
+            format!("https://layers.stormyard.example/{}", layer.digest)
+        );
         assert!(manifest["layers"][1].get("urls").is_none());
         let spec = layer.plan.spec().unwrap();
         let bytes: Vec<u8> = Layer::new(spec).read(0, spec.size()).flatten().collect();

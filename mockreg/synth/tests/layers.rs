@@ -1,12 +1,12 @@
-//! Layers against programs and libraries that know nothing of them: GNU tar, gzip, flate2, sha2.
+//! Layers against programs and libraries that know nothing of them: GNU tar, gzip, zstd, flate2, the crate zstd, sha2.
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside the test functions")]
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
-use flate2::bufread::GzDecoder;
+use flate2::bufread::{DeflateDecoder, GzDecoder};
 use mockreg_proto::digest::Digest;
-use mockreg_synth::{Comparison, Content, Form, Layer, LayerId, LayerSpec, Read, Tables};
+use mockreg_synth::{Comparison, Content, Form, Layer, LayerId, LayerSpec, MAX_LAYER, Read, Tables};
 use proptest::prelude::*;
 
 fn layer(form: Form, content: Content, size: u64, ordinal: u32) -> Layer {
@@ -79,7 +79,8 @@ fn check_layer(layer: &Layer) {
             assert!(decoder.into_inner().is_empty(), "one member and nothing behind it");
             tar
         }
-        _ => blob,
+        Form::Zstd => zstd::stream::decode_all(&blob[..]).unwrap_or_else(|error| panic!("{spec:?}: {error}")),
+        Form::Tar => blob,
     };
     assert_eq!(tar.len() as u64, layer.tar_size(), "{spec:?}");
     let (last, _) = entries(&tar).pop().unwrap();
@@ -97,6 +98,10 @@ fn thousands_of_sizes_are_exact_and_well_formed() {
             check_layer(&layer(Form::Gzip, content, size, size as u32));
             checked += 1;
         }
+        for size in (528..1100).chain(4_600..5_300).chain((9_000..400_000).step_by(1_009)) {
+            check_layer(&layer(Form::Zstd, content, size, size as u32));
+            checked += 1;
+        }
         for blocks in (3..40).chain((40..900).step_by(7)) {
             check_layer(&layer(Form::Tar, content, blocks * 512, blocks as u32));
             checked += 1;
@@ -107,14 +112,51 @@ fn thousands_of_sizes_are_exact_and_well_formed() {
         check_layer(&layer(Form::Gzip, Content::Incompressible, size, 0));
         checked += 1;
     }
-    assert!(checked > 3_000, "{checked}");
+    // Sizes around whole raw blocks, and around whole blocks of letters, of a tail.
+    for size in 131_600..131_660 {
+        check_layer(&layer(Form::Zstd, Content::Incompressible, size, 0));
+        checked += 1;
+    }
+    for size in 53_300..53_440 {
+        check_layer(&layer(Form::Zstd, Content::Letters, size, 0));
+        checked += 1;
+    }
+    assert!(checked > 6_000, "{checked}");
 }
 
 #[test]
 fn larger_layers_pass_several_cycles() {
     check_layer(&layer(Form::Gzip, Content::Letters, 30_000_001, 5));
     check_layer(&layer(Form::Gzip, Content::Incompressible, 30_000_001, 6));
+    check_layer(&layer(Form::Zstd, Content::Letters, 30_000_001, 5));
+    check_layer(&layer(Form::Zstd, Content::Incompressible, 30_000_001, 6));
     check_layer(&layer(Form::Tar, Content::Letters, 40 << 20, 7));
+}
+
+#[test]
+fn unique_layers_are_well_formed_too() {
+    for content in [Content::Letters, Content::Incompressible] {
+        for (form, size) in
+            [(Form::Gzip, 700), (Form::Gzip, 12_345_678), (Form::Zstd, 12_345_678), (Form::Tar, 6 << 20)]
+        {
+            check_layer(&Layer::new(layer(form, content, size, 3).spec().unique()));
+        }
+    }
+}
+
+/// The program, which decodes in pieces as clients do, where the library above is asked for the whole.
+#[test]
+fn zstd_finds_nothing_wrong() {
+    for content in [Content::Letters, Content::Incompressible] {
+        for size in [528, 5_000, 1_000_003, 12_345_678] {
+            let layer = layer(Form::Zstd, content, size, 1);
+            run("zstd", &["-tq"], &blob(&layer));
+            assert!(
+                run("zstd", &["-dcq"], &blob(&layer)) == collect(layer.read_tar(0, u64::MAX)),
+                "{content:?} {size}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -169,6 +211,8 @@ fn the_ratio_is_that_of_real_layers() {
     let layer = layer(Form::Gzip, Content::Letters, 50_000_000, 4);
     let ratio = layer.tar_size() as f64 / layer.size() as f64;
     assert!((2.60..2.68).contains(&ratio), "{ratio}");
+    let zstd = self::layer(Form::Zstd, Content::Letters, 50_000_000, 4);
+    assert!((2.60..2.68).contains(&(zstd.tar_size() as f64 / zstd.size() as f64)));
 }
 
 /// Neighbours in an image never have the same bytes anywhere but in what every archive has.
@@ -209,9 +253,13 @@ fn reads_are_clamped_at_the_end() {
 
 #[test]
 fn pieces_are_neither_tiny_nor_huge() {
-    for (form, content) in
-        [(Form::Gzip, Content::Letters), (Form::Gzip, Content::Incompressible), (Form::Tar, Content::Letters)]
-    {
+    for (form, content) in [
+        (Form::Gzip, Content::Letters),
+        (Form::Gzip, Content::Incompressible),
+        (Form::Tar, Content::Letters),
+        (Form::Zstd, Content::Letters),
+        (Form::Zstd, Content::Incompressible),
+    ] {
         let pieces: Vec<usize> =
             layer(form, content, 20 << 20, 0).read(777, 19 << 20).map(|piece| piece.len()).collect();
         let (last, others) = pieces.split_last().unwrap();
@@ -220,17 +268,55 @@ fn pieces_are_neither_tiny_nor_huge() {
     }
 }
 
-/// The far end of the largest layer is read as fast as its beginning, and its parts agree with each other.
+/// The far end of the largest layer is read as fast as its beginning, its parts agree with each other, and it says
+/// there what it says of a small layer: the tail's record, and the end of the archive.
 #[test]
 fn the_largest_layer_is_read_anywhere() {
-    let layer = layer(Form::Gzip, Content::Letters, 64 << 30, 0);
-    let at = (64 << 30) - 5_000_000;
-    let whole = collect(layer.read(at, 4_000_000));
-    assert_eq!(whole.len(), 4_000_000);
-    assert_eq!(collect(layer.read(at + 1_234_567, 1000)), whole[1_234_567..1_235_567]);
-    let tar = layer.tar_size();
-    assert_eq!(collect(layer.read_tar(tar - 1024, 1024)), [0; 1024]);
-    assert!(tar > 168 << 30);
+    for form in [Form::Tar, Form::Gzip, Form::Zstd] {
+        for content in [Content::Letters, Content::Incompressible] {
+            let layer = layer(form, content, MAX_LAYER, 0);
+            for at in [MAX_LAYER / 2, u64::from(u32::MAX) - 77, MAX_LAYER - 5_000_000] {
+                let whole = collect(layer.read(at, 4_000_000));
+                assert_eq!(whole.len(), 4_000_000);
+                assert_eq!(
+                    collect(layer.read(at + 1_234_567, 1000)),
+                    whole[1_234_567..1_235_567],
+                    "{form} {at}"
+                );
+            }
+            let tar = layer.tar_size();
+            assert_eq!(collect(layer.read_tar(tar - 1024, 1024)), [0; 1024]);
+            assert!(content == Content::Incompressible || form == Form::Tar || tar > 168 << 30, "{tar}");
+            let end = collect(layer.read_tar(tar - 3_000_000, 3_000_000));
+            let record = format!("/layer-v1-{form}-{}-{MAX_LAYER}\0", layer.spec().id());
+            let found = end.windows(record.len()).position(|window| window == record.as_bytes());
+            assert!(found.is_some(), "{form} {content:?}");
+        }
+    }
+}
+
+/// Far into a stream: what the formats say of entries 60 GiB away, decoded from there on without what stands before.
+#[test]
+fn far_parts_decode_on_their_own() {
+    // Cycle n of gzip begins at 10 + 3,340,584 n, of zstd at 6 + 3,330,000 n, of tar at 8,820,224 n.
+    let cycle = 19_000u64;
+    let tar =
+        collect(layer(Form::Gzip, Content::Letters, MAX_LAYER, 3).read_tar(8_820_224 * cycle, 8_820_224));
+    let name = String::from_utf8(tar[..tar.iter().position(|b| *b == 0).unwrap()].to_vec()).unwrap();
+    assert!(name.ends_with("/d00019000/"), "{name}");
+
+    let gzip =
+        collect(layer(Form::Gzip, Content::Letters, MAX_LAYER, 3).read(10 + 3_340_584 * cycle, 3_340_584));
+    let mut unpacked = Vec::new();
+    // A cycle is no whole deflate stream, since no block of it is the last: the final, empty one is added.
+    let ended = [&gzip[..], &[1, 0, 0, 0xff, 0xff]].concat();
+    DeflateDecoder::new(&ended[..]).read_to_end(&mut unpacked).unwrap();
+    assert!(unpacked == tar, "the gzip cycle unpacks to that of the tar");
+
+    let zstd =
+        collect(layer(Form::Zstd, Content::Letters, MAX_LAYER, 3).read(6 + 3_330_000 * cycle, 3_330_000));
+    let begun = [&[0x28, 0xb5, 0x2f, 0xfd, 0, 0x38], &zstd[..], &[1, 0, 0]].concat();
+    assert!(zstd::stream::decode_all(&begun[..]).unwrap() == tar, "and so does that of zstd");
 }
 
 #[test]
@@ -241,6 +327,8 @@ fn digests_are_those_of_the_bytes() {
         (Form::Tar, Content::Letters, 20 << 20),
         (Form::Tar, Content::Incompressible, 3 << 20),
         (Form::Gzip, Content::Letters, 553),
+        (Form::Zstd, Content::Letters, 20_000_000),
+        (Form::Zstd, Content::Incompressible, 20_000_000),
     ] {
         let layer = layer(form, content, size, 9);
         let digests = Tables::shared().digests(layer.spec());
@@ -256,14 +344,16 @@ proptest! {
     /// Any split into ranges re-assembles to the digest, for the blob and for the tar inside.
     #[test]
     fn any_split_into_ranges_reassembles_to_the_digest(
-        form in prop_oneof![Just(Form::Gzip), Just(Form::Tar)],
+        form in prop_oneof![Just(Form::Gzip), Just(Form::Tar), Just(Form::Zstd)],
         content in prop_oneof![Just(Content::Letters), Just(Content::Incompressible)],
         size in 553u64..6_000_000,
         ordinal in 0u32..12,
+        unique: bool,
         mut cuts in proptest::collection::vec(0.0f64..1.0, 0..9),
     ) {
         let size = if form == Form::Tar { size.next_multiple_of(512).max(1536) } else { size };
-        let layer = layer(form, content, size, ordinal);
+        let spec = layer(form, content, size, ordinal).spec();
+        let layer = Layer::new(if unique { spec.unique() } else { spec });
         let digests = Tables::shared().digests(layer.spec());
         cuts.sort_by(f64::total_cmp);
         let split = |size: u64, read: &dyn Fn(u64, u64) -> Read| {

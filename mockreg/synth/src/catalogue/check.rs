@@ -4,16 +4,17 @@
 use mockreg_proto::reference::{RepositoryName, Tag};
 
 use super::error::{CatalogueReason, DEFAULTS, Failure};
-use super::layers::Ask;
+use super::layers::{Ask, Style};
 use super::size::{Counts, Size};
 use super::{Entry, Generate, MAX_IMAGES, MAX_LAYERS, Repository, Tags};
-use crate::image::{MAX_REFERRERS, Platform, Referrers};
+use crate::image::{MAX_REFERRERS, MediaTypes, Platform, Referrers};
 use crate::name;
 use crate::popularity::MAX_EXPONENT;
-use crate::spec::SpecError;
+use crate::spec::Form;
 
 /// Checks one entry by itself; `style` is what its layers are made with.
-pub(super) fn entry(entry: &Entry, style: super::layers::Style) -> Result<(), Failure> {
+pub(super) fn entry(entry: &Entry, style: Style, media_types: MediaTypes) -> Result<(), Failure> {
+    form(entry, style.form, media_types)?;
     match entry {
         Entry::Listed(repository) => listed(repository, style),
         Entry::Generated(generated) => generate(&generated.generate, style),
@@ -24,12 +25,12 @@ fn fail<T>(key: impl Into<String>, reason: CatalogueReason) -> Result<T, Failure
     Err((key.into(), reason))
 }
 
-fn listed(entry: &Repository, style: super::layers::Style) -> Result<(), Failure> {
+fn listed(entry: &Repository, style: Style) -> Result<(), Failure> {
     repository_name(&entry.name, "name")?;
     tags(&entry.tags)?;
     let asks = entry.layers.asks()?;
     for (ordinal, ask) in asks.iter().enumerate() {
-        layer(*ask, style, entry.layers.key(ordinal), entry.format.is_some(), "format")?;
+        layer(*ask, style, entry.layers.key(ordinal))?;
     }
     if let Some(shared) = entry.shared_layers
         && shared as usize > asks.len()
@@ -40,7 +41,7 @@ fn listed(entry: &Repository, style: super::layers::Style) -> Result<(), Failure
     referrers(&entry.referrers, "referrers")
 }
 
-fn generate(entry: &Generate, style: super::layers::Style) -> Result<(), Failure> {
+fn generate(entry: &Generate, style: Style) -> Result<(), Failure> {
     if entry.count == 0 {
         return fail("generate.count", CatalogueReason::Empty);
     }
@@ -48,7 +49,7 @@ fn generate(entry: &Generate, style: super::layers::Style) -> Result<(), Failure
     repository_name(&entry.name(0), "generate.prefix")?;
     counts(entry.tags, MAX_IMAGES as usize, "generate.tags", |_| CatalogueReason::TooManyImages)?;
     counts(entry.layers, MAX_LAYERS, "generate.layers", CatalogueReason::TooManyLayers)?;
-    layer(Ask::of(entry.size), style, "generate.size".into(), entry.format.is_some(), "generate.format")?;
+    layer(Ask::of(entry.size), style, "generate.size".into())?;
     if !(0.0..=1.0).contains(&entry.shared_base) {
         return fail("generate.shared_base", CatalogueReason::BadShare(entry.shared_base.to_string()));
     }
@@ -103,25 +104,30 @@ fn counts(
     }
 }
 
-/// A layer of every size that may be drawn. `own_form` says whether the entry chose the form itself.
-fn layer(
-    ask: Ask,
-    style: super::layers::Style,
-    key: String,
-    own_form: bool,
-    form_key: &str,
-) -> Result<(), Failure> {
+/// Docker has no word for zstd.
+fn form(entry: &Entry, form: Form, media_types: MediaTypes) -> Result<(), Failure> {
+    if (form, media_types) != (Form::Zstd, MediaTypes::Docker) {
+        return Ok(());
+    }
+    let key = match entry {
+        Entry::Listed(listed) if listed.format.is_some() => "format".to_owned(),
+        Entry::Generated(generated) if generated.generate.format.is_some() => "generate.format".to_owned(),
+        _ => format!("{DEFAULTS}format"),
+    };
+    fail(key, CatalogueReason::NoMediaType)
+}
+
+/// A layer of every size that may be drawn.
+fn layer(ask: Ask, style: Style, key: String) -> Result<(), Failure> {
     let sizes = match ask.size {
         Size::Fixed(size) => [size.0; 2],
         Size::Range(least, most) => [least.0, most.0],
         Size::Profile(profile) => [profile.quantile(0), profile.quantile(u64::MAX)],
     };
-    sizes.into_iter().try_for_each(|size| match ask.check(size, style) {
+    match sizes.into_iter().try_for_each(|size| ask.check(size, style)) {
         Ok(()) => Ok(()),
-        Err(error @ SpecError::NotSupported(_)) if own_form => fail(form_key, error.into()),
-        Err(error @ SpecError::NotSupported(_)) => fail(format!("{DEFAULTS}format"), error.into()),
-        Err(error) => fail(key.clone(), error.into()),
-    })
+        Err(error) => fail(key, error.into()),
+    }
 }
 
 fn platforms(platforms: &[Platform], key: &str) -> Result<(), Failure> {

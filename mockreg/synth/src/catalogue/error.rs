@@ -82,6 +82,9 @@ pub enum CatalogueReason {
     /// Images of one layer cannot stand on another's.
     #[error("an image that stands on another's layers has two at least; let `layers` reach 2 or more")]
     NoRoomForBase,
+    /// Docker's schema 2 knows no zstd.
+    #[error("Docker's media types have none for zstd layers; use `media_types: oci`")]
+    NoMediaType,
     /// No layer of this size and form exists.
     #[error(transparent)]
     Layer(#[from] SpecError),

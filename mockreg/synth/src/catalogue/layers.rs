@@ -19,6 +19,7 @@ pub(super) struct Style {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
     pub(super) size: Size,
+    pub(super) unique: bool,
     pub(super) foreign: bool,
     pub(super) empty: bool,
 }
@@ -37,7 +38,7 @@ pub(super) struct Place<'a> {
 
 impl Ask {
     pub(super) const fn of(size: Size) -> Self {
-        Self { size, foreign: false, empty: false }
+        Self { size, unique: false, foreign: false, empty: false }
     }
 
     /// Whether there is such a layer of `size` bytes.
@@ -55,6 +56,7 @@ impl Ask {
             return PlannedLayer::Empty;
         }
         let spec = place.layer(style, self.size(style, place));
+        let spec = if self.unique { spec.unique() } else { spec };
         if self.foreign { PlannedLayer::Foreign(spec) } else { PlannedLayer::Made(spec) }
     }
 
@@ -77,7 +79,8 @@ impl Place<'_> {
     pub(super) fn layer(self, style: Style, size: u64) -> LayerSpec {
         let Self { seed, repository, platform, tag, ordinal } = self;
         let id = LayerId::derive(seed, repository, platform, tag, ordinal);
-        LayerSpec::try_new(style.form, style.content, size, id).expect("catalogues are checked before they are planned")
+        LayerSpec::try_new(style.form, style.content, size, id)
+            .expect("catalogues are checked before they are planned")
     }
 }
 
@@ -108,7 +111,7 @@ impl Layers {
                     .enumerate()
                     .map(|(at, layer)| layer.ask().map_err(|reason| (self.key(at), reason)))
                     .collect(),
-                Self::Alike(alike) => Ok(vec![Ask::of(alike.size); count]),
+                Self::Alike(alike) => Ok(vec![Ask { unique: alike.unique, ..Ask::of(alike.size) }; count]),
             },
             _ => Err((key.to_owned(), CatalogueReason::TooManyLayers(count))),
         }
@@ -132,7 +135,9 @@ impl LayerEntry {
             }
             Self::Object(LayerObject { empty: true, .. }) => Err(CatalogueReason::NotEmpty),
             Self::Object(LayerObject { size: None, .. }) => Err(CatalogueReason::NoSize),
-            Self::Object(LayerObject { size: Some(size), foreign, .. }) => Ok(Ask { size, foreign, empty: false }),
+            Self::Object(LayerObject { size: Some(size), unique, foreign, .. }) => {
+                Ok(Ask { size, unique, foreign, empty: false })
+            }
         }
     }
 }

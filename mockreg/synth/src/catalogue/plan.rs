@@ -82,9 +82,14 @@ impl Plan {
         let (mut repositories, mut images) = (0, 0);
         for index in 0..plan.files[0].catalogue.repositories.len() {
             let entry = &plan.files[0].catalogue.repositories[index];
-            let (name, style) = (entry.name().to_owned(), plan.files[0].catalogue.style(entry));
-            let failed = |(key, reason)| CatalogueError { entry: index, repository: name.clone(), key, reason };
-            check::entry(entry, style).and_then(|()| plan.files[0].known[index].repeated(entry)).map_err(failed)?;
+            let name = entry.name().to_owned();
+            let (style, media_types) =
+                (plan.files[0].catalogue.style(entry), plan.files[0].catalogue.media_types(entry));
+            let failed =
+                |(key, reason)| CatalogueError { entry: index, repository: name.clone(), key, reason };
+            check::entry(entry, style, media_types)
+                .and_then(|()| plan.files[0].known[index].repeated(entry))
+                .map_err(failed)?;
             (repositories, images) = (repositories + entry.repositories(), images + entry.most_images());
             within(entry, repositories, images).map_err(failed)?;
             plan.add(index as u32).map_err(failed)?;
@@ -170,7 +175,9 @@ impl Plan {
                 let drawn = generated.generate.draw(&seed, part.number, self.bases(part));
                 TagNames::Numbered { prefix: GENERATED_TAG, count: drawn.tags }
             }
-            (Entry::Listed(_), Known::Generated { .. }) => unreachable!("entries and what is known of them stand alike"),
+            (Entry::Listed(_), Known::Generated { .. }) => {
+                unreachable!("entries and what is known of them stand alike")
+            }
         }
     }
 
@@ -233,7 +240,11 @@ fn within(entry: &Entry, repositories: u64, images: u64) -> Result<(), Failure> 
         return Err((key("name", "generate.count"), CatalogueReason::TooManyRepositories));
     }
     if images > MAX_IMAGES {
-        let listed = if let Entry::Listed(Repository { tags: Tags::Numbered(_), .. }) = entry { "tags.count" } else { "tags" };
+        let listed = if let Entry::Listed(Repository { tags: Tags::Numbered(_), .. }) = entry {
+            "tags.count"
+        } else {
+            "tags"
+        };
         return Err((key(listed, "generate.tags"), CatalogueReason::TooManyImages));
     }
     Ok(())
@@ -242,7 +253,9 @@ fn within(entry: &Entry, repositories: u64, images: u64) -> Result<(), Failure> 
 impl Known {
     fn of(entry: &Entry) -> Self {
         match entry {
-            Entry::Listed(Repository { tags: Tags::Listed(names), .. }) => Self::Listed { order: tags::order(names) },
+            Entry::Listed(Repository { tags: Tags::Listed(names), .. }) => {
+                Self::Listed { order: tags::order(names) }
+            }
             Entry::Listed(_) => Self::Listed { order: Vec::new() },
             // Bounded before the entry is checked.
             Entry::Generated(generated) if u64::from(generated.generate.count) > MAX_REPOSITORIES => {
@@ -254,7 +267,9 @@ impl Known {
 
     /// Refuses a tag that an entry lists twice: it stands beside itself in sorted order.
     fn repeated(&self, entry: &Entry) -> Result<(), Failure> {
-        let (Entry::Listed(Repository { tags: Tags::Listed(names), .. }), Self::Listed { order }) = (entry, self) else {
+        let (Entry::Listed(Repository { tags: Tags::Listed(names), .. }), Self::Listed { order }) =
+            (entry, self)
+        else {
             return Ok(());
         };
         let twice = order.windows(2).find(|pair| names[pair[0] as usize] == names[pair[1] as usize]);
@@ -356,7 +371,9 @@ impl<'a> PlannedRepository<'a> {
             let source = self.source(part);
             let counts = move |number: u32, tag: &str| !several || self.find(tag) == Some(number);
             (0..source.tags.len())
-                .filter(move |place| !several || counts(start + place, &self.plan.tag_names(part).name(*place)))
+                .filter(move |place| {
+                    !several || counts(start + place, &self.plan.tag_names(part).name(*place))
+                })
                 .map(move |place| (start + place, source.image(place)))
         })
     }
@@ -411,11 +428,19 @@ impl Source<'_> {
         }
     }
 
-    fn drawn(&self, entry: &Generate, bases: &[u32], number: u32, tag: &str, platform: &str) -> Vec<PlannedLayer> {
+    fn drawn(
+        &self,
+        entry: &Generate,
+        bases: &[u32],
+        number: u32,
+        tag: &str,
+        platform: &str,
+    ) -> Vec<PlannedLayer> {
         let root = Seed::root(self.seed);
         let drawn = entry.draw(&root, number, bases);
         let ask = Ask::of(entry.size);
-        let place = |tag, ordinal| Place { seed: self.seed, repository: self.repository, platform, tag, ordinal };
+        let place =
+            |tag, ordinal| Place { seed: self.seed, repository: self.repository, platform, tag, ordinal };
         let last = drawn.layers - 1;
         let Some(base) = drawn.base else {
             // All but the last are common to all tags.
@@ -423,7 +448,8 @@ impl Source<'_> {
             return (0..drawn.layers).map(layer).collect();
         };
         let name = entry.name(base);
-        let base = Source { repository: &name, recipe: Recipe::Generated { entry, bases, number: base }, ..*self };
+        let base =
+            Source { repository: &name, recipe: Recipe::Generated { entry, bases, number: base }, ..*self };
         let mut layers = base.layers(&format!("{GENERATED_TAG}1"), platform);
         layers.truncate(last as usize);
         let below: u64 = layers.iter().map(PlannedLayer::size).sum();

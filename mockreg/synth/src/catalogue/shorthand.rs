@@ -48,14 +48,6 @@ impl JsonSchema for SchemaVersion {
     }
 }
 
-/// Refuses `unique: true`.
-pub(super) fn not_unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match bool::deserialize(deserializer)? {
-        true => Err(D::Error::custom("`unique: true` is not supported yet; leave it out")),
-        false => Ok(false),
-    }
-}
-
 impl<'de> Deserialize<'de> for Tags {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
@@ -134,7 +126,9 @@ impl<'de> Deserialize<'de> for LayerEntry {
             fn visit_str<E: Error>(self, text: &str) -> Result<LayerEntry, E> {
                 match text.parse().map_err(E::custom)? {
                     Size::Fixed(size) => Ok(LayerEntry::Size(size)),
-                    size => Ok(LayerEntry::Object(LayerObject { size: Some(size), ..LayerObject::default() })),
+                    size => {
+                        Ok(LayerEntry::Object(LayerObject { size: Some(size), ..LayerObject::default() }))
+                    }
                 }
             }
 

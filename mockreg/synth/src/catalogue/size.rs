@@ -74,7 +74,10 @@ impl FromStr for Size {
             };
         }
         if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            return text.parse().map(Self::Profile).map_err(|error: crate::profile::UnknownProfile| error.to_string());
+            return text
+                .parse()
+                .map(Self::Profile)
+                .map_err(|error: crate::profile::UnknownProfile| error.to_string());
         }
         size(text).map(Self::Fixed)
     }
@@ -170,7 +173,9 @@ impl<'de> Deserialize<'de> for Counts {
         deserializer.deserialize_any(NumberOrText {
             like: "a count like 3 or 1..5",
             number: |count| {
-                u32::try_from(count).map(Self::always).map_err(|_| format!("{count} is more than {}", u32::MAX))
+                u32::try_from(count)
+                    .map(Self::always)
+                    .map_err(|_| format!("{count} is more than {}", u32::MAX))
             },
             text: str::parse,
         })

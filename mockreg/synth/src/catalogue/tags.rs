@@ -59,7 +59,9 @@ impl<'a> TagNames<'a> {
                     Some(last) => order.partition_point(|place| names[*place as usize].as_str() <= last),
                     None => 0,
                 };
-                Box::new(order[start..].iter().map(move |place| Cow::Borrowed(names[*place as usize].as_str())))
+                Box::new(
+                    order[start..].iter().map(move |place| Cow::Borrowed(names[*place as usize].as_str())),
+                )
             }
             Self::Numbered { prefix, count } => {
                 let count = u64::from(count);

@@ -36,7 +36,7 @@ fn one(keys: &str) -> String {
 const EVERYTHING: &str = "
 schema_version: 1
 repositories:
-  - {name: a, tags: [x], layers: [1MB, hub2019, {size: 2kB, foreign: true}, {empty: true}], platforms: [linux/arm64]}
+  - {name: a, tags: [x], layers: [1MB, hub2019, {size: 2kB, foreign: true}, {empty: true}, {size: 3kB, unique: true}], platforms: [linux/arm64]}
   - {name: b, tags: {prefix: v, count: 2}, layers: {count: 2, size: 1kB..2kB}, referrers: {signature: 1, sbom: 2}}
   - generate: {prefix: c, count: 20, tags: 1..5, layers: 3..12, size: zb, shared_base: 0.75, popularity: {zipf: 0.9},
                platforms: [linux/amd64, linux/arm64], referrers: {sbom: 1}, media_types: docker, format: tar}
@@ -151,10 +151,6 @@ fn wrong_keys_and_values_are_located() {
         (one("name: a, platforms: [linux/mips]"), "`linux/mips` is not a platform; known are linux/amd64"),
         (one("name: a, tags: [x], layers: [1MB], referrers: {signatures: 1}"), "did you mean `signature`?"),
         (
-            one("name: a, tags: [x], layers: [{size: 1MB, unique: true}]"),
-            "`unique: true` is not supported yet",
-        ),
-        (
             one("name: a, tags: [x], layers: {count: 8, size: hub2020}"),
             "`hub2020` is not a size profile; known are hub2019",
         ),
@@ -196,7 +192,10 @@ fn impossible_images_name_repository_and_key() {
         ("name: a, tags: [x], layers: {count: 4000000000, size: 1MB}", "key `layers.count`: an image has"),
         ("name: a, tags: [x], layers: [1MB, 100]", "key `layers[1]`: a gzip layer has at least 553 bytes"),
         ("name: a, tags: [x], layers: {count: 2, size: 65GiB}", "key `layers.size`: a layer has at most"),
-        ("name: a, tags: [x], layers: [1MB], format: zstd", "zstd layers are not supported yet"),
+        (
+            "name: a, tags: [x], layers: [1MB], format: zstd, media_types: docker",
+            "key `format`: Docker's media types have none for zstd",
+        ),
         ("name: a, tags: [x], layers: [1MB], format: tar", "multiple of 512"),
         (
             "name: a, tags: [x], layers: [1MB], shared_layers: 2",
@@ -219,12 +218,12 @@ fn errors_stand_at_the_key_that_is_wrong() {
         (format!("schema_version: 1\nseed: -1\n{entry}4MB\n"), "c.yaml:2:7: not a whole number; write one from 0"),
         (format!("schema_version: 1\nseed: -1\n{entry}4MB\n"), "(key `seed`)"),
         (
-            format!("schema_version: 1\ndefaults:\n  format: zstd\n{entry}4MB\n"),
-            "c.yaml:3:11: repository `a`, key `defaults.format`: zstd",
+            format!("schema_version: 1\ndefaults:\n  format: zstd\n  media_types: docker\n{entry}4MB\n"),
+            "c.yaml:3:11: repository `a`, key `defaults.format`: Docker",
         ),
         (
-            format!("schema_version: 1\n{entry}4MB\n    format: zstd\n"),
-            "c.yaml:8:13: repository `a`, key `format`: zstd",
+            format!("schema_version: 1\n{entry}4MB\n    format: zstd\n    media_types: docker\n"),
+            "c.yaml:8:13: repository `a`, key `format`: Docker",
         ),
         (
             "schema_version: 1\nrepositories:\n- name: a\n  tags:\n    prefix: '-'\n    count: 2\n  layers: [1MB]".into(),
@@ -259,29 +258,56 @@ fn generated(keys: &str) -> String {
 fn impossible_generated_entries_name_prefix_and_key() {
     for (keys, wanted) in [
         ("prefix: t, count: 0, layers: 1, size: 1MB", "repository `t`, key `generate.count`: there must be"),
-        ("prefix: T, count: 1, layers: 1, size: 1MB", "repository `T`, key `generate.prefix`: a repository name"),
+        (
+            "prefix: T, count: 1, layers: 1, size: 1MB",
+            "repository `T`, key `generate.prefix`: a repository name",
+        ),
         ("prefix: synth, count: 1, layers: 1, size: 1MB", "key `generate.prefix`: images under `synth/`"),
         ("prefix: t, count: 1, layers: 0..3, size: 1MB", "key `generate.layers`: there must be at least one"),
         ("prefix: t, count: 1, layers: 1..128, size: 1MB", "key `generate.layers`: an image has at most 127"),
         ("prefix: t, count: 1, layers: 1, size: 5", "key `generate.size`: a gzip layer has at least 553"),
         ("prefix: t, count: 1, tags: 0, layers: 1, size: 1MB", "key `generate.tags`: there must be"),
-        ("prefix: t, count: 2, tags: 1..4000000, layers: 1, size: 1MB", "key `generate.tags`: a catalogue has"),
-        ("prefix: t, count: 200001, layers: 1, size: 1MB", "key `generate.count`: a catalogue has at most 200000"),
+        (
+            "prefix: t, count: 2, tags: 1..4000000, layers: 1, size: 1MB",
+            "key `generate.tags`: a catalogue has",
+        ),
+        (
+            "prefix: t, count: 200001, layers: 1, size: 1MB",
+            "key `generate.count`: a catalogue has at most 200000",
+        ),
         ("prefix: t, count: 4000000000, layers: 2, size: 1MB, shared_base: 1", "key `generate.count`"),
-        ("prefix: t, count: 2, layers: 1, size: 1MB, shared_base: 0.5", "key `generate.layers`: an image that"),
-        ("prefix: t, count: 2, layers: 2, size: 1MB, shared_base: 1.5", "key `generate.shared_base`: a share is"),
-        ("prefix: t, count: 2, layers: 2, size: 1MB, popularity: {zipf: 11}", "key `generate.popularity.zipf`"),
+        (
+            "prefix: t, count: 2, layers: 1, size: 1MB, shared_base: 0.5",
+            "key `generate.layers`: an image that",
+        ),
+        (
+            "prefix: t, count: 2, layers: 2, size: 1MB, shared_base: 1.5",
+            "key `generate.shared_base`: a share is",
+        ),
+        (
+            "prefix: t, count: 2, layers: 2, size: 1MB, popularity: {zipf: 11}",
+            "key `generate.popularity.zipf`",
+        ),
     ] {
         let got = error(&generated(keys));
         assert!(got.contains(wanted) && got.starts_with("c.yaml:3:"), "{keys}\n{got}");
     }
-    let twice = format!("{}  - {{generate: {{prefix: t, count: 3, layers: 1, size: 1MB}}}}\n", generated("prefix: t, count: 5, layers: 1, size: 1MB"));
-    assert!(error(&twice).contains("repository `t`, key `generate.prefix`: tag `v1` stands twice"), "{}", error(&twice));
+    let twice = format!(
+        "{}  - {{generate: {{prefix: t, count: 3, layers: 1, size: 1MB}}}}\n",
+        generated("prefix: t, count: 5, layers: 1, size: 1MB")
+    );
+    assert!(
+        error(&twice).contains("repository `t`, key `generate.prefix`: tag `v1` stands twice"),
+        "{}",
+        error(&twice)
+    );
 }
 
 #[test]
 fn generated_repositories_stay_within_their_counts() {
-    let plan = read("c.yaml", &generated("prefix: team, count: 200, tags: 1..5, layers: 3..12, size: hub2019")).unwrap();
+    let plan =
+        read("c.yaml", &generated("prefix: team, count: 200, tags: 1..5, layers: 3..12, size: hub2019"))
+            .unwrap();
     let names: Vec<_> = plan.names().collect();
     assert_eq!((names.len(), names[0], names[199]), (200, "team/001", "team/200"));
     let mut seen = (BTreeSet::new(), BTreeSet::new());
@@ -298,11 +324,14 @@ fn generated_repositories_stay_within_their_counts() {
 /// What an entry makes is part of what a seed means: the layers of two of its images, for ever.
 #[test]
 fn generated_images_are_frozen() {
-    let text = generated("prefix: team, count: 200, tags: 1..5, layers: 3..5, size: 1MB..98MB, shared_base: 0.75");
+    let text =
+        generated("prefix: team, count: 200, tags: 1..5, layers: 3..5, size: 1MB..98MB, shared_base: 0.75");
     let plan = read("c.yaml", &text).unwrap();
     let told = |name: &str| {
         let image = plan.repository(name).unwrap().image(0);
-        let layer = |layer: &PlannedLayer| format!("{} {}", &layer.spec().unwrap().id().to_string()[..8], layer.size());
+        let layer = |layer: &PlannedLayer| {
+            format!("{} {}", &layer.spec().unwrap().id().to_string()[..8], layer.size())
+        };
         image.layers().map(layer).collect::<Vec<_>>()
     };
     assert_eq!(told("team/001"), FROZEN_THICK);
@@ -310,7 +339,8 @@ fn generated_images_are_frozen() {
 }
 
 const FROZEN_THICK: [&str; 3] = ["5b8afef5 19206571", "06d13233 82141019", "f2b6f72a 84120620"];
-const FROZEN_THIN: [&str; 4] = ["9200a2b7 37324763", "a81df040 16006925", "a00825a2 87022451", "3e0f71a5 7017706"];
+const FROZEN_THIN: [&str; 4] =
+    ["9200a2b7 37324763", "a81df040 16006925", "a00825a2 87022451", "3e0f71a5 7017706"];
 
 /// The share of images that bring less than 5 % new bytes is the one asked for, counted over the repositories to one.
 #[test]
@@ -335,7 +365,8 @@ fn shared_bases_leave_the_share_of_new_bytes_small() {
 
 #[test]
 fn sizes_are_drawn_from_the_profile_for_each_layer() {
-    let plan = read("c.yaml", &one("name: a, tags: {prefix: v, count: 2000}, layers: {count: 2, size: zb}")).unwrap();
+    let plan = read("c.yaml", &one("name: a, tags: {prefix: v, count: 2000}, layers: {count: 2, size: zb}"))
+        .unwrap();
     let images: Vec<_> = plan.images().collect();
     let last: Vec<u64> = images.iter().map(|tag| tag.images[0].layers[1].size()).collect();
     // n = 2000 at 0.7: four standard deviations are 82.
@@ -346,10 +377,22 @@ fn sizes_are_drawn_from_the_profile_for_each_layer() {
 }
 
 #[test]
+fn unique_layers_are_of_a_stream_of_their_own() {
+    let images = images(&one("name: a, tags: [x], layers: [1MB, {size: 1MB, unique: true}]"));
+    assert_eq!(made(&images[0]).iter().map(LayerSpec::is_unique).collect::<Vec<_>>(), [false, true]);
+    let alike = &tagged(&one("name: a, tags: [x], layers: {count: 2, size: 1MB, unique: true}"))[0];
+    assert!(made(&alike.images[0]).iter().all(LayerSpec::is_unique));
+}
+
+#[test]
 fn drawn_sizes_fit_their_form() {
     let text = one("name: a, tags: {prefix: v, count: 50}, layers: [1..4000], format: tar");
     for layer in tagged(&text).iter().flat_map(|tag| made(&tag.images[0])) {
-        assert!(layer.size().is_multiple_of(512) && (1536..=4000).contains(&layer.size()), "{}", layer.size());
+        assert!(
+            layer.size().is_multiple_of(512) && (1536..=4000).contains(&layer.size()),
+            "{}",
+            layer.size()
+        );
     }
 }
 
@@ -370,7 +413,8 @@ fn several_platforms_have_layers_of_their_own() {
 #[test]
 fn later_catalogues_count() {
     let plan = |keys: &str| read("c.yaml", &one(keys)).unwrap();
-    let both = plan("name: a, tags: [x, y], layers: [1MB]").followed_by(plan("name: a, tags: [y, z], layers: [2MB]"));
+    let both = plan("name: a, tags: [x, y], layers: [1MB]")
+        .followed_by(plan("name: a, tags: [y, z], layers: [2MB]"));
     let repository = both.repository("a").unwrap();
     assert_eq!(repository.tags_after(None).collect::<Vec<_>>(), ["x", "y", "z"]);
     assert_eq!(repository.tags_after(Some("x")).collect::<Vec<_>>(), ["y", "z"]);
@@ -383,11 +427,14 @@ fn later_catalogues_count() {
 #[test]
 fn an_image_is_found_by_its_tag() {
     for tag in read("c.yaml", EVERYTHING).unwrap().repositories().flat_map(|repository| {
-        repository.numbered_images().map(move |(number, tag)| {
-            assert_eq!(repository.find(&tag.images[0].tag), Some(number));
-            assert_eq!(repository.image(number), tag);
-            tag
-        }).collect::<Vec<_>>()
+        repository
+            .numbered_images()
+            .map(move |(number, tag)| {
+                assert_eq!(repository.find(&tag.images[0].tag), Some(number));
+                assert_eq!(repository.image(number), tag);
+                tag
+            })
+            .collect::<Vec<_>>()
     }) {
         assert!(!tag.images.is_empty());
     }
@@ -410,7 +457,10 @@ fn pulls_follow_the_laws_of_the_entries() {
     let wanted = listed / 100.0 + (1.0 - listed) / 2.0;
     assert!((pulls.share_of_top_hundredth() - wanted).abs() < 1e-3);
     let top = &pulls.top(1)[0];
-    assert!(top.repository.starts_with("t/") && plan.repository(&top.repository).unwrap().find(&top.tag).is_some());
+    assert!(
+        top.repository.starts_with("t/")
+            && plan.repository(&top.repository).unwrap().find(&top.tag).is_some()
+    );
     assert_eq!(pulls.draw([u64::MAX, 0]).unwrap(), *top);
     assert_eq!(pulls.draw([0, u64::MAX / 2]).unwrap().repository, "a");
     assert!(Plan::default().pulls().draw([0, 0]).is_none());
@@ -419,7 +469,8 @@ fn pulls_follow_the_laws_of_the_entries() {
 /// Planning is what a start waits for: a catalogue of a million images is a few kilobytes, whatever its tags.
 #[test]
 fn a_million_numbered_tags_are_planned_without_being_written_out() {
-    let plan = read("c.yaml", &one("name: a, tags: {prefix: v, count: 5000000}, layers: [1MB, 2MB]")).unwrap();
+    let plan =
+        read("c.yaml", &one("name: a, tags: {prefix: v, count: 5000000}, layers: [1MB, 2MB]")).unwrap();
     let repository = plan.repository("a").unwrap();
     assert_eq!(repository.tags_after(Some("v4999999")).take(2).collect::<Vec<_>>(), ["v5", "v50"]);
     assert_eq!(repository.find("v5000000"), Some(4_999_999));

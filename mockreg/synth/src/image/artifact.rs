@@ -68,7 +68,10 @@ impl Referrers {
     pub(super) fn build(&self, repository: &str, subject: &Stored, images: &[Image]) -> Vec<Artifact> {
         let signatures = (1..=self.signature).map(|number| (Kind::Signature, number));
         let sboms = (1..=self.sbom).map(|number| (Kind::Sbom, number));
-        signatures.chain(sboms).map(|(kind, number)| kind.build(number, repository, subject, images)).collect()
+        signatures
+            .chain(sboms)
+            .map(|(kind, number)| kind.build(number, repository, subject, images))
+            .collect()
     }
 }
 

@@ -2,13 +2,13 @@
 
 use mockreg_proto::media_type::{
     DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_LAYER_TAR, DOCKER_LIST, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX,
-    OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_MANIFEST,
+    OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD, OCI_MANIFEST,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PlannedLayer;
-use crate::spec::{Encoding, LayerSpec};
+use crate::spec::{Form, LayerSpec};
 
 /// Whose media types a manifest, its config and its layers have.
 #[derive(
@@ -50,21 +50,24 @@ impl MediaTypes {
 
     /// Media type of a layer that the registry serves.
     pub const fn layer(self, spec: &LayerSpec) -> &'static str {
-        match (self, spec.encoding()) {
-            (Self::Oci, Encoding::Tar) => OCI_LAYER_TAR,
-            (Self::Oci, Encoding::Gzip) => OCI_LAYER_GZIP,
-            (Self::Docker, Encoding::Tar) => DOCKER_LAYER_TAR,
-            (Self::Docker, Encoding::Gzip) => DOCKER_LAYER_GZIP,
+        match (self, spec.form()) {
+            (Self::Oci, Form::Tar) => OCI_LAYER_TAR,
+            (Self::Oci, Form::Gzip) => OCI_LAYER_GZIP,
+            // Docker's schema has none of its own; what writes one there uses this. Catalogues refuse it.
+            (_, Form::Zstd) => OCI_LAYER_ZSTD,
+            (Self::Docker, Form::Tar) => DOCKER_LAYER_TAR,
+            (Self::Docker, Form::Gzip) => DOCKER_LAYER_GZIP,
         }
     }
 
     /// Media type of a layer that lies elsewhere.
     const fn foreign(self, spec: &LayerSpec) -> &'static str {
-        match (self, spec.encoding()) {
-            (Self::Oci, Encoding::Tar) => "application/vnd.oci.image.layer.nondistributable.v1.tar",
-            (Self::Oci, Encoding::Gzip) => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-            (Self::Docker, Encoding::Tar) => "application/vnd.docker.image.rootfs.foreign.diff.tar",
-            (Self::Docker, Encoding::Gzip) => "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        match (self, spec.form()) {
+            (Self::Oci, Form::Tar) => "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            (Self::Oci, Form::Gzip) => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            (_, Form::Zstd) => "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+            (Self::Docker, Form::Tar) => "application/vnd.docker.image.rootfs.foreign.diff.tar",
+            (Self::Docker, Form::Gzip) => "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
         }
     }
 

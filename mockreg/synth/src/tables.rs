@@ -1,0 +1,441 @@
+//! Digests without hashing whole layers. Layers of one stream begin alike, so a digest takes up the last checkpoint
+//! before the layer's tail and hashes what follows. Layers with a stream to themselves cost a pass over all of their
+//! bytes, once. Where checkpoints come from is in `checkpoint` and `shipped`.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+
+use mockreg_proto::digest::Digest;
+
+use crate::checkpoint::{Chain, Hashes, SPACING, index_at, lock};
+use crate::layer::Layer;
+use crate::read::Source;
+use crate::sha256::Hasher;
+use crate::spec::{Form, LayerSpec};
+use crate::stream::Stream;
+use crate::{gzip, records, shipped};
+
+/// Digests of layers. Share one by [`Arc`]; all methods take as long as hashing takes, so async callers call them
+/// from a blocking thread.
+#[derive(Debug)]
+pub struct Tables {
+    /// One chain for each common stream and form, by [`shipped::chain_index`].
+    chains: Vec<Chain>,
+    /// Layers asked for before.
+    known: Mutex<BTreeMap<LayerSpec, Known>>,
+    /// Where what takes long to compute is kept between runs.
+    archive: OnceLock<Arc<dyn Archive>>,
+    /// Held while a file of the archive is read, changed and written.
+    keeping: Mutex<()>,
+}
+
+/// A place that outlives the process, for bytes by name. It may forget anything and fail in silence: what is kept
+/// can be computed again. Names consist of letters, digits and `-`.
+pub trait Archive: fmt::Debug + Send + Sync {
+    /// The bytes last stored under `name`, whole and unchanged, or none.
+    fn load(&self, name: &str) -> Option<Vec<u8>>;
+    /// Keeps `bytes` under `name`, in place of what was there.
+    fn store(&self, name: &str, bytes: &[u8]);
+}
+
+/// The digests of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerDigests {
+    /// Digest of the blob: SHA-256.
+    pub digest: Digest,
+    /// Digest of the tar inside; the same for an uncompressed layer.
+    pub diff_id: Digest,
+    /// Bytes of the tar inside.
+    pub tar_size: u64,
+    /// CRC-32 of the tar inside, with which a gzip layer ends.
+    pub tar_crc32: u32,
+}
+
+/// The same in half the room: there may be many.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    digest: [u8; 32],
+    diff_id: [u8; 32],
+    tar_size: u64,
+    tar_crc32: u32,
+}
+
+/// Layers whose digests are remembered; beyond, the first in order are forgotten and computed again when asked
+/// for. About 130 bytes each.
+const KNOWN: usize = 1 << 16;
+
+/// Tars from this size on take longer to hash than to look up in an archive.
+const WORTH_KEEPING: u64 = 4 << 20;
+
+/// Digests of unique layers are kept in 256 files by the first byte of the id, each at most this long: a hundred
+/// thousand layers have room, and no file is slow to write anew.
+const MOST_KEPT: usize = 4096;
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tables {
+    /// Tables that know what is shipped with the program.
+    pub fn new() -> Self {
+        Self::with(shipped::chains())
+    }
+
+    /// Tables that know nothing, and hash from the first byte on. For measuring, and for checking the others.
+    pub fn bare() -> Self {
+        Self::with(shipped::bare_chains())
+    }
+
+    fn with(chains: Vec<Chain>) -> Self {
+        Self { chains, known: Mutex::default(), archive: OnceLock::new(), keeping: Mutex::default() }
+    }
+
+    /// The tables of the process, from which layers take their checksums. What is hashed for one registry in a
+    /// process is known to all.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: OnceLock<Arc<Tables>> = OnceLock::new();
+        SHARED.get_or_init(Arc::default).clone()
+    }
+
+    /// Keeps there what takes long to compute, and looks there first. The first archive counts; later ones are
+    /// ignored, for what is known already is known.
+    pub fn keep_in(&self, archive: Arc<dyn Archive>) {
+        let _ = self.archive.set(archive);
+    }
+
+    /// The digests of a layer.
+    pub fn digests(&self, spec: LayerSpec) -> LayerDigests {
+        self.known(spec, Beside::Yes).into()
+    }
+
+    /// Takes over digests that were computed before, perhaps by another process: `digests` must be those that
+    /// [`Tables::digests`] gave for `spec`. Afterwards they are a look-up.
+    pub fn remember(&self, spec: LayerSpec, digests: &LayerDigests) {
+        if let Some(known) = Known::of(digests) {
+            self.insert(spec, known);
+        }
+    }
+
+    /// Learns all that the digests of these layers take, on all processors: chains are sequential in themselves,
+    /// but stand beside each other. Afterwards [`Tables::digests`] of them is a look-up.
+    pub fn prepare(&self, specs: &[LayerSpec]) {
+        let mut unknown: Vec<LayerSpec> = {
+            let known = lock(&self.known);
+            specs.iter().filter(|spec| !known.contains_key(spec)).copied().take(KNOWN).collect()
+        };
+        // The longest way first, so that no processor is left with it at the end.
+        unknown.sort_unstable_by_key(|spec| Reverse((spec.is_unique(), spec.size(), *spec)));
+        unknown.dedup();
+        self.grow_for(&unknown);
+        let beside = if unknown.len() == 1 { Beside::Yes } else { Beside::No };
+        in_parallel(unknown, |spec| {
+            self.known(spec, beside);
+        });
+    }
+
+    /// Learns the streams that a layer takes, as far as it takes them, and nothing of the layer itself: most of
+    /// the work for [`Tables::digests`] of a layer like it.
+    pub fn foresee(&self, spec: LayerSpec) {
+        self.grow_for(&[spec]);
+    }
+
+    /// The last eight bytes of a gzip layer (RFC 1952, section 2.3): CRC-32 and length of the tar.
+    pub(crate) fn trailer(&self, spec: LayerSpec) -> [u8; 8] {
+        let known = self.known(spec, Beside::Yes);
+        trailer(known.tar_crc32, known.tar_size)
+    }
+
+    /// SHA-256 of the first `len` bytes of a stream or layer.
+    pub(crate) fn prefix(&self, source: &Source, len: u64) -> Hasher {
+        self.hash(source, len).sha256
+    }
+
+    fn hash(&self, source: &Source, len: u64) -> Hashes {
+        let mut hashes = match self.chain(source.stream, source.form) {
+            Some(chain) => chain.hashes_before(len.min(source.leading()), self.archive()),
+            None => Hashes::new(source.form),
+        };
+        let from = hashes.sha256.length();
+        source.read(from, len - from).for_each(|piece| hashes.update(&piece));
+        hashes
+    }
+
+    /// The chain of a common stream.
+    fn chain(&self, stream: Stream, form: Form) -> Option<&Chain> {
+        Some(&self.chains[shipped::chain_index(stream, form)?])
+    }
+
+    fn archive(&self) -> Option<&dyn Archive> {
+        self.archive.get().map(|archive| &**archive)
+    }
+
+    fn known(&self, spec: LayerSpec, beside: Beside) -> Known {
+        if let Some(known) = lock(&self.known).get(&spec) {
+            return *known;
+        }
+        let archive = self.archive().filter(|_| worth_keeping(&spec));
+        let kept = archive.and_then(|archive| kept(archive, &spec)).as_ref().and_then(Known::of);
+        let known = kept.unwrap_or_else(|| self.find(spec, beside));
+        self.insert(spec, known);
+        if let Some(archive) = archive
+            && kept.is_none()
+        {
+            let _one_at_a_time = lock(&self.keeping);
+            keep(archive, spec, known.into());
+        }
+        known
+    }
+
+    fn insert(&self, spec: LayerSpec, known: Known) {
+        let mut all = lock(&self.known);
+        while all.len() >= KNOWN {
+            all.pop_first();
+        }
+        all.insert(spec, known);
+    }
+
+    /// Hashes what no checkpoint covers, blob and tar one after the other or beside each other.
+    fn find(&self, spec: LayerSpec, beside: Beside) -> Known {
+        let layer = Layer::new(spec);
+        let (form, tar_size) = (spec.form(), layer.tar_size());
+        let tar = || self.hash(&layer.source(Form::Tar), tar_size);
+        // The checksum at the end of gzip is of the tar, so it comes later.
+        let ends = if form == Form::Gzip { gzip::TRAILER } else { 0 };
+        let blob = || self.prefix(&layer.source(form), layer.size() - ends);
+        let (tar, blob) = match (form, beside) {
+            (Form::Tar, _) => (tar(), None),
+            (_, Beside::No) => (tar(), Some(blob())),
+            (_, Beside::Yes) => thread::scope(|scope| {
+                let blob = scope.spawn(blob);
+                (tar(), Some(blob.join().expect("hashing does not panic")))
+            }),
+        };
+        let tar_crc32 = tar.crc();
+        let diff_id = bytes_of(tar.sha256);
+        let digest = blob.map_or(diff_id, |mut blob| {
+            blob.update(&trailer(tar_crc32, tar_size)[..ends as usize]);
+            bytes_of(blob)
+        });
+        Known { digest, diff_id, tar_size, tar_crc32 }
+    }
+
+    /// Makes every chain as long as the layers need, the longest way first.
+    fn grow_for(&self, specs: &[LayerSpec]) {
+        let mut needed: BTreeMap<usize, u64> = BTreeMap::new();
+        for layer in specs.iter().map(|spec| Layer::new(*spec)) {
+            for form in [Form::Tar, layer.spec().form()] {
+                let Some(chain) = shipped::chain_index(layer.stream(), form) else { continue };
+                let reach = needed.entry(chain).or_default();
+                *reach = layer.leading(form).max(*reach);
+            }
+        }
+        let mut ways: Vec<(&Chain, u64)> = needed
+            .into_iter()
+            .map(|(chain, reach)| (&self.chains[chain], reach))
+            .filter(|(chain, reach)| chain.reach() + SPACING <= *reach)
+            .collect();
+        ways.sort_by_key(|(chain, reach)| Reverse(reach.saturating_sub(chain.reach())));
+        in_parallel(ways, |(chain, reach)| chain.grow(index_at(reach), self.archive()));
+    }
+}
+
+/// Whether blob and tar are hashed in two threads: not where other layers keep the processors busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Yes,
+    No,
+}
+
+impl Known {
+    fn of(digests: &LayerDigests) -> Option<Self> {
+        let bytes = |digest: &Digest| digest.as_bytes()[..].try_into().ok();
+        let (digest, diff_id) = (bytes(&digests.digest)?, bytes(&digests.diff_id)?);
+        Some(Self { digest, diff_id, tar_size: digests.tar_size, tar_crc32: digests.tar_crc32 })
+    }
+}
+
+impl From<Known> for LayerDigests {
+    fn from(known: Known) -> Self {
+        Self {
+            digest: Digest::from_bytes(known.digest),
+            diff_id: Digest::from_bytes(known.diff_id),
+            tar_size: known.tar_size,
+            tar_crc32: known.tar_crc32,
+        }
+    }
+}
+
+fn bytes_of(hasher: Hasher) -> [u8; 32] {
+    hasher.finalize().as_bytes()[..].try_into().expect("a SHA-256 has 32 bytes")
+}
+
+fn trailer(crc: u32, tar_size: u64) -> [u8; 8] {
+    // The length is counted modulo 2^32.
+    let (crc, length) = (crc.to_le_bytes(), (tar_size as u32).to_le_bytes());
+    [crc[0], crc[1], crc[2], crc[3], length[0], length[1], length[2], length[3]]
+}
+
+fn worth_keeping(spec: &LayerSpec) -> bool {
+    spec.is_unique() && Layer::new(*spec).tar_size() >= WORTH_KEEPING
+}
+
+/// What an archive calls the digests of unique layers like this one.
+fn shelf(spec: &LayerSpec) -> String {
+    format!("unique-{:02x}", spec.id().as_bytes()[0])
+}
+
+fn kept(archive: &dyn Archive, spec: &LayerSpec) -> Option<LayerDigests> {
+    let records = records::decode(&archive.load(&shelf(spec))?)?;
+    records.into_iter().find(|(other, _)| other == spec).map(|(_, digests)| digests)
+}
+
+fn keep(archive: &dyn Archive, spec: LayerSpec, digests: LayerDigests) {
+    let shelf = shelf(&spec);
+    let mut records = archive.load(&shelf).and_then(|bytes| records::decode(&bytes)).unwrap_or_default();
+    // Another process may have kept it meanwhile.
+    records.retain(|(other, _)| *other != spec);
+    let surplus = (records.len() + 1).saturating_sub(MOST_KEPT);
+    records.drain(..surplus);
+    records.push((spec, digests));
+    archive.store(&shelf, &records::encode(&records));
+}
+
+/// Does the jobs in their order, on as many threads as there are processors.
+pub(crate) fn in_parallel<T: Send>(jobs: Vec<T>, work: impl Fn(T) + Sync) {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
+    let jobs = Mutex::new(jobs.into_iter());
+    let next = || lock(&jobs).next();
+    let run = || {
+        while let Some(job) = next() {
+            work(job);
+        }
+    };
+    thread::scope(|scope| {
+        (1..threads).for_each(|_| {
+            scope.spawn(run);
+        });
+        run();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::spec::{Content, LayerId};
+
+    const FORMS: [Form; 3] = [Form::Tar, Form::Gzip, Form::Zstd];
+
+    /// Remembers what it is asked to keep, and how often it was asked for something.
+    #[derive(Debug, Default)]
+    struct Memory {
+        kept: Mutex<BTreeMap<String, Vec<u8>>>,
+        stored: Mutex<Vec<String>>,
+    }
+
+    impl Archive for Memory {
+        fn load(&self, name: &str) -> Option<Vec<u8>> {
+            lock(&self.kept).get(name).cloned()
+        }
+
+        fn store(&self, name: &str, bytes: &[u8]) {
+            lock(&self.kept).insert(name.to_owned(), bytes.to_vec());
+            lock(&self.stored).push(name.to_owned());
+        }
+    }
+
+    #[test]
+    fn foreseeing_makes_the_chains_that_digests_take() {
+        let tables = Tables::bare();
+        let id = LayerId::derive(1, "a", "", "", 0);
+        let spec = LayerSpec::try_new(Form::Gzip, Content::Letters, 8 << 20, id).unwrap();
+        tables.foresee(spec);
+        let reach = |form| tables.chain(Stream::of(&spec), form).unwrap().reach();
+        let before = FORMS.map(reach);
+        assert!(before[1] > 6 << 20 && before[0] > 16 << 20 && before[2] == 0, "{before:?}");
+        tables.digests(spec);
+        assert_eq!(FORMS.map(reach), before);
+    }
+
+    #[test]
+    fn a_chain_gives_the_hash_of_the_stream() {
+        let (bare, shipped) = (Tables::bare(), Tables::new());
+        for form in FORMS {
+            let source = Source::endless(Stream::Common(3), form);
+            for len in [0, 1, 10, SPACING - 1, SPACING, 3 * SPACING + 77, 2 * SPACING] {
+                let mut whole = Hasher::new();
+                source.read(0, len).for_each(|piece| whole.update(&piece));
+                let digest = whole.finalize();
+                for tables in [&bare, &shipped] {
+                    let prefix = tables.prefix(&source, len);
+                    assert_eq!(prefix.length(), len);
+                    assert_eq!(prefix.finalize(), digest, "{form:?} {len}");
+                }
+            }
+        }
+    }
+
+    /// Many threads ask for layers of the same streams at once; each gets what it would have got alone.
+    #[test]
+    fn growing_from_many_threads_gives_one_truth() {
+        let spec = |n: u32| {
+            let id = LayerId::derive(1, "team/app", "", "", n);
+            let form = FORMS[1 + n as usize % 2];
+            LayerSpec::try_new(form, Content::Letters, 1_000_000 + 700_000 * u64::from(n), id).unwrap()
+        };
+        let alone: Vec<_> = (0..12).map(|n| Tables::bare().digests(spec(n))).collect();
+        let tables = Tables::bare();
+        tables.prepare(&[spec(3), spec(11), spec(3)]);
+        let together = Mutex::new(BTreeMap::new());
+        in_parallel((0..12).rev().collect(), |n| {
+            let digests = tables.digests(spec(n));
+            lock(&together).insert(n, digests);
+        });
+        assert_eq!(lock(&together).values().copied().collect::<Vec<_>>(), alone);
+    }
+
+    #[test]
+    fn unique_layers_are_hashed_once_and_then_kept() {
+        let specs: Vec<LayerSpec> = (0..6)
+            .map(|n| {
+                let id = LayerId::derive(1, "team/unique", "", "", n);
+                LayerSpec::try_new(FORMS[n as usize % 3], Content::Letters, 6 << 20, id).unwrap().unique()
+            })
+            .collect();
+        let archive = Arc::new(Memory::default());
+        let first = Tables::new();
+        first.keep_in(archive.clone());
+        first.prepare(&specs);
+        let digests: Vec<LayerDigests> = specs.iter().map(|spec| first.digests(*spec)).collect();
+        assert_eq!(lock(&archive.stored).len(), specs.len(), "each was kept once");
+
+        // What the archive says is believed, so a wrong digest there shows that nothing was hashed again.
+        let wrong = Digest::of(b"another");
+        keep(&*archive, specs[0], LayerDigests { digest: wrong, ..digests[0] });
+        let second = Tables::new();
+        second.keep_in(archive.clone());
+        let again: Vec<LayerDigests> = specs.iter().map(|spec| second.digests(*spec)).collect();
+        assert_eq!(again[0].digest, wrong);
+        assert_eq!(again[1..], digests[1..]);
+        let names: BTreeSet<String> = lock(&archive.stored).iter().cloned().collect();
+        assert!(names.iter().all(|name| name.starts_with("unique-")), "{names:?}");
+    }
+
+    #[test]
+    fn what_is_remembered_is_not_computed() {
+        let id = LayerId::derive(1, "a", "", "", 0);
+        let spec = LayerSpec::try_new(Form::Gzip, Content::Letters, 10_000, id).unwrap();
+        let digests = LayerDigests { tar_crc32: 0x0403_0201, ..Tables::new().digests(spec) };
+        let tables = Tables::new();
+        tables.remember(spec, &digests);
+        assert_eq!(tables.digests(spec), digests);
+        assert_eq!(tables.trailer(spec)[..4], [1, 2, 3, 4]);
+    }
+}

@@ -161,7 +161,7 @@ async fn clear_journal(State(core): State<Arc<Core>>) -> StatusCode {
 async fn put_catalogue(State(core): State<Arc<Core>>, body: Bytes) -> Response {
     match tokio::task::spawn_blocking(move || planned(&body)).await {
         Ok(Ok(images)) => {
-            core.images.replace(images);
+            core.replace_catalogue(images);
             tokio::spawn(async move { core.images.prepare().await });
             StatusCode::NO_CONTENT.into_response()
         }

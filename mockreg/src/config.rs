@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::auth::Auth;
 use crate::cache::CacheDir;
+use crate::policy::Policy;
 use crate::server::Registry;
 use crate::upload::SESSION_IDLE;
 
@@ -42,6 +43,8 @@ pub struct Builder {
     pub(crate) threads: Option<usize>,
     pub(crate) journal_file: Option<PathBuf>,
     pub(crate) cache: CacheDir,
+    pub(crate) spill: Option<PathBuf>,
+    pub(crate) policy: Policy,
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
     pub(crate) auth: Auth,
@@ -71,6 +74,14 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// Nothing can be written to the spill directory.
+    #[error("the spill directory {path} cannot be used")]
+    Spill {
+        /// The directory asked for.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system gave no thread.
     #[error("no thread could be started")]
     Thread(#[source] io::Error),
@@ -91,6 +102,8 @@ impl Default for Builder {
             threads: None,
             journal_file: None,
             cache: CacheDir::none(),
+            spill: None,
+            policy: Policy::default(),
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
             auth: Auth::none(),
@@ -181,6 +194,21 @@ impl Builder {
         self
     }
 
+    /// A directory for pushed content that the memory budget does not hold. Nothing is left there in the end.
+    /// Default: none, such content is refused.
+    #[must_use]
+    pub fn spill(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spill = Some(directory.into());
+        self
+    }
+
+    /// What this registry does differently. Default: nothing.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// How long an upload session without a request lives. Default: 10 minutes.
     #[must_use]
     pub fn upload_idle(mut self, idle: Duration) -> Self {
@@ -212,7 +240,7 @@ impl Builder {
     /// Starts the registry. When this returns, both ports listen.
     ///
     /// # Errors
-    /// A port is taken, the catalogue cannot be made, the journal file cannot be created, or the system gives no
+    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, or the system gives no
     /// threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
         match self.catalogue_error.take() {

@@ -1,97 +1,97 @@
-//! Content that the registry holds: a recipe, which takes no room, or bytes, which take room from one budget. What
-//! would not fit is refused before it is kept.
+//! Content that the registry holds: a recipe, which takes no room, or bytes, which take room from the memory budget
+//! and, beyond it, on disk. What fits neither is refused before it is kept.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use mockreg_proto::digest::{Algorithm, Digest, Digester};
 use mockreg_synth::{Arrival, Layer};
 use thiserror::Error;
 
 use crate::body::Pieces;
+use crate::budget::{Budget, OverBudget, Room};
+use crate::spill::{Piece, Spill, SpillError};
 
-/// Kept bytes are cut into pieces of this size: large enough to be sent at full speed, small enough that a blob of a
-/// few bytes more does not double its room.
-const SEGMENT: usize = 1 << 20;
+/// Kept bytes are cut into segments of this size: large enough to be sent at full speed, small enough that a blob of
+/// a few bytes more does not double its room.
+pub(crate) const SEGMENT: usize = 1 << 20;
 
-/// How many bytes may be kept, and how many are.
+/// Where pushed content is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage {
+    pub(crate) budget: Arc<Budget>,
+    /// Where it goes when the budget is used up; else it is refused.
+    pub(crate) spill: Option<Arc<Spill>>,
+}
+
+impl Storage {
+    /// Room for a blob. Where blobs can go to disk they leave some memory to manifests, which cannot.
+    fn room(&self) -> Room {
+        if self.spill.is_some() { Room::modest(&self.budget) } else { Room::none(&self.budget) }
+    }
+}
+
+/// Content that cannot be kept.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum NoRoom {
+    /// The budget is used up, and nothing may be spilled.
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
+    /// The disk is full, or fails.
+    #[error(transparent)]
+    Disk(#[from] SpillError),
+}
+
+/// Bytes held in memory or on disk, in segments.
 #[derive(Debug)]
-pub(crate) struct Budget {
-    limit: u64,
-    used: AtomicU64,
+pub(crate) struct Kept {
+    segments: Vec<Segment>,
+    len: u64,
+    /// Room of the segments in memory. Absent for what the registry made itself.
+    room: Option<Room>,
 }
 
-/// There is no room for more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "{used} of {limit} bytes of the memory budget are in use, and {asked} more do not fit; raise --memory-budget"
-)]
-pub(crate) struct OverBudget {
-    limit: u64,
-    used: u64,
-    asked: u64,
-}
-
-impl Budget {
-    /// An empty budget.
-    pub(crate) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicU64::new(0) })
-    }
-
-    /// Bytes in use.
-    #[cfg(test)]
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    /// Takes room, given back when the reservation is dropped.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Room, OverBudget> {
-        let mut room = Room { budget: Arc::clone(self), bytes: 0 };
-        room.grow(bytes)?;
-        Ok(room)
-    }
-}
-
-/// Room taken from a budget.
+/// All but the last have [`SEGMENT`] bytes; what the registry made itself is one, however long.
 #[derive(Debug)]
-pub(crate) struct Room {
-    budget: Arc<Budget>,
-    bytes: u64,
+enum Segment {
+    Memory(Bytes),
+    Disk(Piece),
 }
 
-impl Room {
-    fn grow(&mut self, bytes: u64) -> Result<(), OverBudget> {
-        let limit = self.budget.limit;
-        let fits = |used: u64| used.checked_add(bytes).filter(|total| *total <= limit);
-        match self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => {
-                self.bytes += bytes;
-                Ok(())
-            }
-            Err(used) => Err(OverBudget { limit, used, asked: bytes }),
+impl Segment {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::Disk(piece) => piece.len(),
+        }
+    }
+
+    /// Up to `most` bytes from `offset`.
+    fn read(&self, offset: usize, most: usize) -> Option<Bytes> {
+        match self {
+            Self::Memory(bytes) => Some(bytes.slice(offset..bytes.len().min(offset + most))),
+            Self::Disk(piece) => waiting(|| piece.read(offset, most)),
         }
     }
 }
 
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+/// Lets other tasks of this thread go on elsewhere while the disk is waited for.
+fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
-}
-
-/// Bytes held in memory, in segments.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    segments: Vec<Bytes>,
-    len: u64,
-    /// Absent for what the registry made itself.
-    _room: Option<Room>,
 }
 
 impl Kept {
     /// Small bytes that the registry made itself, outside the budget.
     pub(crate) fn own(bytes: Bytes) -> Self {
-        Self { len: bytes.len() as u64, segments: vec![bytes], _room: None }
+        Self { len: bytes.len() as u64, segments: vec![Segment::Memory(bytes)], room: None }
+    }
+
+    fn in_memory(&self) -> u64 {
+        self.room.as_ref().map_or(self.len, Room::bytes)
     }
 
     fn read(self: Arc<Self>, offset: u64, len: u64) -> impl Iterator<Item = Bytes> + Send + 'static {
@@ -99,16 +99,16 @@ impl Kept {
         let mut at = offset.min(end);
         std::iter::from_fn(move || {
             let left = end - at;
-            // A single segment may be longer than the others: what the registry made itself is one piece.
             let (index, inside) = if self.segments.len() == 1 {
                 (0, at as usize)
             } else {
                 ((at / SEGMENT as u64) as usize, (at % SEGMENT as u64) as usize)
             };
             let segment = self.segments.get(index).filter(|_| left > 0)?;
-            let count = left.min((segment.len() - inside) as u64) as usize;
-            at += count as u64;
-            Some(segment.slice(inside..inside + count))
+            let most = left.min((segment.len() - inside) as u64) as usize;
+            let bytes = segment.read(inside, most)?;
+            at += bytes.len() as u64;
+            Some(bytes)
         })
     }
 }
@@ -117,39 +117,90 @@ impl Kept {
 /// piece would keep alive.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    sealed: Vec<Bytes>,
-    open: BytesMut,
+    sealed: Vec<Segment>,
+    open: Open,
     room: Room,
+    len: u64,
+    spill: Option<Arc<Spill>>,
+}
+
+/// The last segment, which still grows. Once on disk, all that follow are.
+#[derive(Debug)]
+enum Open {
+    Memory(BytesMut),
+    Disk(Arc<Spill>, Piece),
+}
+
+impl Open {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::Disk(_, piece) => piece.len(),
+        }
+    }
 }
 
 impl Keeper {
     /// Nothing yet.
-    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
-        let room = Room { budget: Arc::clone(budget), bytes: 0 };
-        Self { sealed: Vec::new(), open: BytesMut::new(), room }
+    pub(crate) fn new(storage: &Storage) -> Self {
+        Self {
+            sealed: Vec::new(),
+            open: Open::Memory(BytesMut::new()),
+            room: storage.room(),
+            len: 0,
+            spill: storage.spill.clone(),
+        }
     }
 
     /// Keeps `bytes`.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), OverBudget> {
-        self.room.grow(bytes.len() as u64)?;
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), NoRoom> {
+        self.make_room(bytes.len() as u64)?;
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(SEGMENT - self.open.len()));
-            self.open.extend_from_slice(now);
+            match &mut self.open {
+                Open::Memory(open) => open.extend_from_slice(now),
+                Open::Disk(_, piece) => waiting(|| piece.append(now))?,
+            }
+            self.len += now.len() as u64;
             if self.open.len() == SEGMENT {
-                self.sealed.push(std::mem::take(&mut self.open).freeze());
+                self.seal();
             }
             bytes = later;
         }
         Ok(())
     }
 
+    /// Takes room in memory, or moves to disk where there is none.
+    fn make_room(&mut self, bytes: u64) -> Result<(), NoRoom> {
+        let Open::Memory(open) = &mut self.open else { return Ok(()) };
+        let Err(refused) = self.room.grow(bytes) else { return Ok(()) };
+        let Some(spill) = &self.spill else { return Err(refused.into()) };
+        tracing::debug!(%refused, "content is spilled");
+        let mut piece = spill.piece();
+        waiting(|| piece.append(open))?;
+        self.room.shrink(open.len() as u64);
+        self.open = Open::Disk(Arc::clone(spill), piece);
+        Ok(())
+    }
+
+    fn seal(&mut self) {
+        let segment = match &mut self.open {
+            Open::Memory(open) => Segment::Memory(std::mem::take(open).freeze()),
+            Open::Disk(spill, piece) => Segment::Disk(std::mem::replace(piece, spill.piece())),
+        };
+        self.sealed.push(segment);
+    }
+
     /// All of it, as content.
     pub(crate) fn finish(mut self) -> Kept {
-        if !self.open.is_empty() {
-            // Copied once more, so that no spare capacity stays behind.
-            self.sealed.push(Bytes::copy_from_slice(&self.open));
+        if self.open.len() > 0 {
+            self.sealed.push(match self.open {
+                // Copied once more, so that no spare capacity stays behind.
+                Open::Memory(open) => Segment::Memory(Bytes::copy_from_slice(&open)),
+                Open::Disk(_, piece) => Segment::Disk(piece),
+            });
         }
-        Kept { segments: self.sealed, len: self.room.bytes, _room: Some(self.room) }
+        Kept { segments: self.sealed, len: self.len, room: Some(self.room) }
     }
 }
 
@@ -158,7 +209,7 @@ impl Keeper {
 pub(crate) enum Content {
     /// A synthetic layer or its tar, made whenever it is read.
     Recipe(Arrival),
-    /// Bytes in memory.
+    /// Bytes in memory or on disk.
     Kept(Arc<Kept>),
 }
 
@@ -172,9 +223,24 @@ impl Content {
         }
     }
 
-    /// Bytes it takes from the budget.
-    pub(crate) fn stored(&self) -> u64 {
-        if let Self::Kept(kept) = self { kept.len } else { 0 }
+    /// Bytes of it that are held in memory.
+    pub(crate) fn in_memory(&self) -> u64 {
+        if let Self::Kept(kept) = self { kept.in_memory() } else { 0 }
+    }
+
+    /// Bytes of it that are on disk.
+    pub(crate) fn on_disk(&self) -> u64 {
+        if let Self::Kept(kept) = self { kept.len - kept.in_memory() } else { 0 }
+    }
+
+    /// Its digest, from all of its bytes: for a blocking thread. `None` if they cannot all be read.
+    pub(crate) fn digest(&self, algorithm: Algorithm) -> Option<Digest> {
+        let (mut digester, mut left) = (Digester::new(algorithm), self.size());
+        for piece in self.read(0, left) {
+            digester.update(&piece);
+            left -= piece.len() as u64;
+        }
+        (left == 0).then(|| digester.finalize())
     }
 
     /// Pieces of `len` bytes from `offset`, cut at the end.
@@ -193,38 +259,60 @@ impl Content {
 mod tests {
     use super::*;
 
+    fn storage(budget: u64, spill: Option<Arc<Spill>>) -> Storage {
+        Storage { budget: Budget::new(budget), spill }
+    }
+
     fn collect(kept: &Arc<Kept>, offset: u64, len: u64) -> Vec<u8> {
         Arc::clone(kept).read(offset, len).flatten().collect()
     }
 
-    #[test]
-    fn kept_bytes_read_back_in_any_range() {
-        let whole: Vec<u8> = (0..2 * SEGMENT + 77).map(|i| (i * 7 % 251) as u8).collect();
-        let budget = Budget::new(u64::MAX);
-        let mut keeper = Keeper::new(&budget);
+    fn keep(storage: &Storage, whole: &[u8]) -> Arc<Kept> {
+        let mut keeper = Keeper::new(storage);
         whole.chunks(70_001).for_each(|piece| keeper.push(piece).unwrap());
-        let kept = Arc::new(keeper.finish());
-        assert_eq!(kept.len, whole.len() as u64);
-        for (offset, len) in
-            [(0, usize::MAX), (SEGMENT - 1, 2), (5, SEGMENT), (whole.len() - 1, 9), (whole.len(), 1)]
-        {
-            let end = offset.saturating_add(len).min(whole.len());
-            assert!(collect(&kept, offset as u64, len as u64) == whole[offset..end], "{offset} {len}");
-        }
-        assert!(collect(&Arc::new(Keeper::new(&budget).finish()), 0, 1).is_empty());
+        Arc::new(keeper.finish())
     }
 
     #[test]
-    fn the_budget_holds_and_is_given_back() {
-        let budget = Budget::new(100);
-        let mut keeper = Keeper::new(&budget);
+    fn kept_bytes_read_back_in_any_range_from_memory_and_disk() {
+        let whole: Vec<u8> = (0..3 * SEGMENT + 77).map(|i| (i * 7 % 251) as u8).collect();
+        let directory = tempfile::tempdir().unwrap();
+        let spill = Some(Spill::open(directory.path(), SEGMENT).unwrap());
+        // All in memory; the first segment in memory; nothing in memory.
+        for (budget, on_disk) in [(u64::MAX, 0), (1_500_000, 2 * SEGMENT + 77), (10, 3 * SEGMENT + 77)] {
+            let storage = storage(budget, spill.clone());
+            let kept = keep(&storage, &whole);
+            let content = Content::Kept(Arc::clone(&kept));
+            assert_eq!((content.size(), content.on_disk()), (whole.len() as u64, on_disk as u64));
+            assert_eq!(content.in_memory(), storage.budget.used());
+            assert_eq!(content.digest(Algorithm::Sha512), Some(Digest::of_with(Algorithm::Sha512, &whole)));
+            for (offset, len) in [
+                (0, usize::MAX),
+                (SEGMENT - 1, 2),
+                (5, SEGMENT),
+                (2 * SEGMENT - 3, SEGMENT),
+                (whole.len() - 1, 9),
+                (whole.len(), 1),
+            ] {
+                let end = offset.saturating_add(len).min(whole.len());
+                assert!(collect(&kept, offset as u64, len as u64) == whole[offset..end], "{offset} {len}");
+            }
+            drop((kept, content));
+            assert_eq!(storage.budget.used(), 0);
+        }
+        assert!(collect(&keep(&storage(1, None), b""), 0, 1).is_empty());
+    }
+
+    #[test]
+    fn without_a_spill_directory_the_budget_is_the_end() {
+        let storage = storage(100, None);
+        let mut keeper = Keeper::new(&storage);
         keeper.push(&[0; 60]).unwrap();
-        assert_eq!(keeper.push(&[0; 41]), Err(OverBudget { limit: 100, used: 60, asked: 41 }));
+        assert!(matches!(keeper.push(&[0; 41]), Err(NoRoom::Memory(_))));
         keeper.push(&[0; 40]).unwrap();
         let kept = keeper.finish();
-        assert_eq!(budget.used(), 100);
+        assert_eq!(storage.budget.used(), 100);
         drop(kept);
-        assert_eq!(budget.used(), 0);
-        assert!(budget.reserve(u64::MAX).is_err());
+        assert_eq!(storage.budget.used(), 0);
     }
 }

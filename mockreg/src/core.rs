@@ -1,21 +1,25 @@
 //! The registry without its ports: what it holds and can make, and where a name is looked up. Pushed content comes
 //! first, then the catalogue, then what can be made from a name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mockreg_proto::digest::Digest;
-use mockreg_proto::reference::Reference;
+use mockreg_proto::reference::{Reference, Tag};
 use mockreg_synth::Tables;
+use mockreg_synth::image::ImageSpec;
 
 use crate::auth::Guard;
 use crate::config::Limits;
 use crate::content::Content;
 use crate::exchange::Telemetry;
 use crate::images::Images;
+use crate::manifest::{self, Listing, Manifest};
 use crate::metrics::Levels;
+use crate::policy::Policy;
 use crate::problem::{Fault, Problem};
 use crate::sink::Workshop;
-use crate::store::{Manifest, Store};
+use crate::store::{Full, Gone, Store};
 use crate::upload::Uploads;
 
 /// Everything that requests share.
@@ -28,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
     pub(crate) auth: Guard,
+    pub(crate) policy: Policy,
 }
 
 impl Core {
@@ -40,7 +45,18 @@ impl Core {
         if let Some(pushed) = self.store.blob(repository, digest) {
             return Some(pushed);
         }
-        self.images.repository(repository).ok()?.built(self.tables()).await.blob(digest)
+        let made = self.images.repository(repository).ok()?.built(self.tables()).await.blob(digest)?;
+        (!self.is_gone(repository, |gone| gone.has_blob(digest))).then_some(made)
+    }
+
+    /// A blob that any `readable` repository has: pushed, or of an image that is built already.
+    pub(crate) fn find_blob_anywhere(
+        &self,
+        digest: &Digest,
+        readable: impl Fn(&str) -> bool,
+    ) -> Option<Content> {
+        let there = |name: &str| readable(name) && !self.is_gone(name, |gone| gone.has_blob(digest));
+        self.store.blob_anywhere(digest, &readable).or_else(|| self.images.blob_anywhere(digest, there))
     }
 
     /// A manifest that `repository` has; `None` if it has not.
@@ -52,7 +68,17 @@ impl Core {
         if let Some(pushed) = self.store.manifest(repository, reference) {
             return Some(pushed);
         }
-        self.images.repository(repository).ok()?.built(self.tables()).await.manifest(reference)
+        let made = self.images.repository(repository).ok()?.built(self.tables()).await.manifest(reference)?;
+        let is_gone = self.is_gone(repository, |gone| match reference {
+            Reference::Tag(tag) => gone.has_tag(tag.as_str(), &made.digest),
+            Reference::Digest(digest) => gone.has_manifest(digest),
+        });
+        (!is_gone).then_some(made)
+    }
+
+    /// Whether something of an image that nobody pushed was deleted.
+    fn is_gone(&self, repository: &str, has: impl Fn(&Gone) -> bool) -> bool {
+        self.store.gone(repository).is_some_and(|gone| has(&gone))
     }
 
     /// As [`Core::find_blob`].
@@ -78,28 +104,101 @@ impl Core {
         found.ok_or_else(|| self.unknown(repository, Fault::ManifestUnknown, reference))
     }
 
-    /// The tags of `repository`, sorted.
+    /// Takes a blob out of `repository`.
+    ///
+    /// # Errors
+    /// It is unknown.
+    pub(crate) async fn delete_blob(&self, repository: &str, digest: &Digest) -> Result<(), Problem> {
+        self.blob(repository, digest).await?;
+        let hide = self.images.repository(repository).is_ok();
+        deleted(self.store.remove_blob(repository, digest, hide))
+    }
+
+    /// Takes a tag, or a manifest with all its tags, out of `repository`.
+    ///
+    /// # Errors
+    /// It is unknown.
+    pub(crate) async fn delete_manifest(
+        &self,
+        repository: &str,
+        reference: &Reference,
+    ) -> Result<(), Problem> {
+        self.manifest(repository, reference).await?;
+        let hide = self.images.repository(repository).is_ok();
+        deleted(match reference {
+            Reference::Tag(tag) => self.store.remove_tag(repository, tag, hide),
+            Reference::Digest(digest) => self.store.remove_manifest(repository, digest, hide),
+        })
+    }
+
+    /// Everything in `repository` that refers to `subject`, by digest: pushed manifests, those the registry makes,
+    /// and those that a client without a referrers API has listed under the subject's tag.
+    pub(crate) async fn referrers(&self, repository: &str, subject: &Digest) -> BTreeMap<Digest, Listing> {
+        let mut found = self.store.referrers(repository, subject);
+        if let Ok(images) = self.images.repository(repository) {
+            let made = images.built(self.tables()).await.referrers(subject);
+            let there = made.filter(|made| !self.is_gone(repository, |gone| gone.has_manifest(&made.digest)));
+            found.extend(there.cloned());
+        }
+        let mut listed = self.listed_under_tag(repository, subject).await;
+        let entries =
+            found.iter().filter_map(|manifest| Some((manifest.digest, manifest.referrer.as_ref()?)));
+        listed.extend(entries.map(|(digest, referrer)| (digest, referrer.listing.clone())));
+        listed
+    }
+
+    /// The referrers tag schema of the specification: an index under `sha256-<hex>`.
+    async fn listed_under_tag(&self, repository: &str, subject: &Digest) -> BTreeMap<Digest, Listing> {
+        let mut listed = BTreeMap::new();
+        let tag: Tag = manifest::fallback_tag(subject).parse().expect("letters, digits and a dash are a tag");
+        let Some(index) = self.store.manifest(repository, &Reference::Tag(tag)) else { return listed };
+        for (digest, listing) in manifest::listed(&index.bytes) {
+            if self.find_manifest(repository, &Reference::Digest(digest)).await.is_some() {
+                listed.insert(digest, listing);
+            }
+        }
+        listed
+    }
+
+    /// Up to `most` tags of `repository` after `last`, in byte order.
     ///
     /// # Errors
     /// The repository is unknown.
-    pub(crate) async fn tags(&self, repository: &str) -> Result<Vec<String>, Problem> {
-        let pushed = self.store.tags(repository);
+    pub(crate) async fn tags_after(
+        &self,
+        repository: &str,
+        last: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<String>, Problem> {
+        let pushed = self.store.tags_after(repository, last, most);
         let made = match self.images.repository(repository) {
-            Ok(images) => images.built(self.tables()).await.tags(),
-            Err(_) if pushed.is_some() => Vec::new(),
+            Ok(images) => {
+                let gone = self.store.gone(repository).unwrap_or_default();
+                let tags = images.built(self.tables()).await.tags_after(last);
+                let there = tags.filter(|(tag, digest)| !gone.has_tag(tag, digest));
+                there.take(most).map(|(tag, _)| tag.to_owned()).collect()
+            }
+            Err(_) if self.store.knows(repository) => Vec::new(),
             Err(reason) => return Err(Problem::new(Fault::NameUnknown, reason)),
         };
-        Ok(merged(pushed.unwrap_or_default(), made))
+        Ok(merged(pushed, made, most))
     }
 
-    /// All repositories that are listed: those pushed to and those of the catalogue.
-    pub(crate) fn repositories(&self) -> Vec<String> {
-        merged(self.store.repositories(), self.images.names())
+    /// Up to `most` repositories after `last`, in byte order: those pushed to and those of the catalogue.
+    pub(crate) fn repositories_after(&self, last: Option<&str>, most: usize) -> Vec<String> {
+        let pushed = self.store.repositories_after(last, most);
+        merged(pushed, self.images.names_after(last, most), most)
+    }
+
+    /// Replaces all that the catalogue offered; what was deleted of the old one is no matter any more.
+    pub(crate) fn replace_catalogue(&self, images: Vec<ImageSpec>) {
+        self.images.replace(images);
+        self.store.uncover();
     }
 
     fn unknown(&self, repository: &str, fault: Fault, what: impl std::fmt::Display) -> Problem {
         match self.images.repository(repository) {
-            Err(reason) if self.store.tags(repository).is_none() => Problem::new(Fault::NameUnknown, reason),
+            Err(reason) if !self.store.knows(repository) => Problem::new(Fault::NameUnknown, reason),
             _ => Problem::new(fault, format!("`{repository}` has no `{what}`")),
         }
     }
@@ -109,6 +208,7 @@ impl Core {
         let holdings = self.store.holdings();
         Levels {
             stored_bytes: holdings.bytes,
+            spilled_bytes: holdings.spilled,
             recipes: holdings.recipes,
             blobs_stored: holdings.blobs,
             uploads_open: self.uploads.count(),
@@ -127,10 +227,19 @@ impl Core {
     }
 }
 
-fn merged(one: Vec<String>, other: Vec<String>) -> Vec<String> {
+fn deleted(removed: Result<bool, Full>) -> Result<(), Problem> {
+    removed.map(drop).map_err(|error| Problem::new(Fault::TooManyEntries, error.to_string()))
+}
+
+/// The first `most` names of two sorted lists.
+fn merged(one: Vec<String>, other: Vec<String>, most: usize) -> Vec<String> {
     let mut all = one;
-    all.extend(other);
-    all.sort_unstable();
-    all.dedup();
+    if !other.is_empty() {
+        all.extend(other);
+        // Two sorted runs: a merge, for this sort.
+        all.sort();
+        all.dedup();
+    }
+    all.truncate(most);
     all
 }

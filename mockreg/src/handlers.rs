@@ -1,10 +1,12 @@
 //! From a request to its answer: the target, the handler of its endpoint, and the headers that every answer has.
 
+mod accept;
 mod base;
 mod blob;
 mod conditional;
 mod manifest;
 mod page;
+mod referrers;
 mod tag;
 mod token;
 mod upload;
@@ -12,7 +14,7 @@ mod upload;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use mockreg_proto::reference::RepositoryName;
 
@@ -25,6 +27,7 @@ use crate::route::{Endpoint, Target};
 
 pub(crate) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(crate) const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 pub(crate) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 /// Answers one request. The exchange comes back with the answer, to be followed until it is delivered.
@@ -45,7 +48,7 @@ pub(crate) async fn answer(
         exchange.about(target.kind, &target.repository, &target.reference);
     }
     let mut call = Call::new(core, request, target, exchange, entrance);
-    let reply = match dispatch(&mut call).await {
+    let mut reply = match dispatch(&mut call).await {
         Ok(reply) => reply,
         Err(problem) => {
             tracing::debug!(path = call.target.repository, fault = ?problem.fault(), "refused");
@@ -53,6 +56,11 @@ pub(crate) async fn answer(
             problem.into_reply()
         }
     };
+    if call.core.policy.echo_namespace
+        && let Some(given) = call.query.first("ns").and_then(|given| HeaderValue::from_str(given).ok())
+    {
+        reply.headers_mut().insert(NAMESPACE, given);
+    }
     finish(reply, &method, call.exchange)
 }
 
@@ -72,7 +80,10 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
         (Endpoint::Catalog, _) => base::catalog(call),
         (Endpoint::Tags, _) => tag::list(call).await,
         (Endpoint::Manifest, "PUT") => manifest::put(call).await,
+        (Endpoint::Manifest, "DELETE") => manifest::delete(call).await,
         (Endpoint::Manifest, _) => manifest::get(call).await,
+        (Endpoint::Referrers, _) => referrers::list(call).await,
+        (Endpoint::Blob, "DELETE") => blob::delete(call).await,
         (Endpoint::Blob, _) => blob::get(call).await,
         (Endpoint::Uploads, _) => upload::open(call).await,
         (Endpoint::Upload, "PATCH") => upload::patch(call).await,
@@ -80,6 +91,13 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
         (Endpoint::Upload, "DELETE") => upload::cancel(call),
         (Endpoint::Upload, _) => upload::status(call),
     }
+}
+
+/// The answer to a deletion, which is done when it is sent.
+fn deleted() -> Reply {
+    let mut reply = Response::new(Body::empty());
+    *reply.status_mut() = StatusCode::ACCEPTED;
+    reply
 }
 
 /// What every answer has. HEAD gets the headers of GET, the length among them, and no body.

@@ -2,6 +2,7 @@
 //! are built when first asked for, one repository at a time; the catalogue is also built ahead in the background.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinError;
 
 use crate::content::{Content, Kept};
-use crate::store::Manifest;
+use crate::manifest::Manifest;
 
 /// Images from names that are remembered; twice as many at most. Each takes some kilobytes and is quick to make
 /// again.
@@ -63,6 +64,8 @@ pub(crate) struct Built {
     tags: BTreeMap<String, Digest>,
     any_tag: Option<Digest>,
     manifests: HashMap<Digest, Arc<Manifest>>,
+    /// Manifests by the subject they refer to.
+    referrers: HashMap<Digest, Vec<Digest>>,
     blobs: HashMap<Digest, Content>,
 }
 
@@ -141,9 +144,24 @@ impl Images {
         Ok(made)
     }
 
-    /// The names in the catalogue, sorted.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.catalogue().repositories.keys().cloned().collect()
+    /// Up to `most` names in the catalogue after `last`, sorted.
+    pub(crate) fn names_after(&self, last: Option<&str>, most: usize) -> Vec<String> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let catalogue = self.catalogue();
+        let names = catalogue.repositories.range::<str, _>((from, Bound::Unbounded));
+        names.take(most).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A blob of any image that is built already and that `accepts` takes, asked with the repository's name.
+    pub(crate) fn blob_anywhere(&self, digest: &Digest, accepts: impl Fn(&str) -> bool) -> Option<Content> {
+        let find = |(name, repository): (&String, &Arc<Repository>)| {
+            repository.built.get()?.blob(digest).filter(|_| accepts(name))
+        };
+        let in_catalogue = self.catalogue().repositories.iter().find_map(find);
+        in_catalogue.or_else(|| {
+            let remembered = self.remembered.lock().expect("no holder of the images panics");
+            remembered.young.iter().chain(&remembered.old).find_map(find)
+        })
     }
 }
 
@@ -240,12 +258,10 @@ impl Built {
             .iter()
             .map(|layer| (layer.digest, Content::Recipe(Arrival { spec: layer.spec, unpacked: false })));
         self.blobs.extend(layers);
-        let manifest = Manifest {
-            digest,
-            media_type: image.manifest_media_type.to_string(),
-            bytes: image.manifest,
-            _room: None,
-        };
+        let manifest = Manifest::made(digest, image.manifest_media_type, image.manifest);
+        if let Some(referrer) = &manifest.referrer {
+            self.referrers.entry(referrer.subject).or_default().push(digest);
+        }
         self.manifests.insert(digest, Arc::new(manifest));
         digest
     }
@@ -264,9 +280,22 @@ impl Built {
         self.blobs.get(digest).cloned()
     }
 
-    /// Its tags, sorted.
-    pub(crate) fn tags(&self) -> Vec<String> {
-        let shown = self.any_tag.map(|_| SHOWN_TAG.to_owned());
-        self.tags.keys().cloned().chain(shown).collect()
+    /// Its manifests that refer to `subject`.
+    pub(crate) fn referrers(&self, subject: &Digest) -> impl Iterator<Item = &Arc<Manifest>> {
+        let digests = self.referrers.get(subject).into_iter().flatten();
+        digests.filter_map(|digest| self.manifests.get(digest))
+    }
+
+    /// Its tags after `last`, sorted, with what they lead to.
+    pub(crate) fn tags_after<'a>(
+        &'a self,
+        last: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a str, &'a Digest)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let named = self.tags.range::<str, _>((from, Bound::Unbounded));
+        let shown = self.any_tag.iter().map(|digest| (SHOWN_TAG, digest));
+        named
+            .map(|(tag, digest)| (tag.as_str(), digest))
+            .chain(shown.filter(move |(tag, _)| last.is_none_or(|last| *tag > last)))
     }
 }

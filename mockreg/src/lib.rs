@@ -11,6 +11,7 @@
 mod admin;
 mod auth;
 mod body;
+mod budget;
 mod cache;
 mod call;
 pub mod cli;
@@ -24,7 +25,9 @@ mod handlers;
 mod images;
 mod journal;
 mod journal_file;
+mod manifest;
 mod metrics;
+pub mod policy;
 mod problem;
 mod query;
 mod refusal;
@@ -32,6 +35,7 @@ mod route;
 mod server;
 mod sink;
 mod socket;
+mod spill;
 mod store;
 mod upload;
 

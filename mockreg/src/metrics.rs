@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) blobs_served: IntCounter,
     pub(crate) tokens: IntCounter,
     stored_bytes: IntGauge,
+    spilled_bytes: IntGauge,
     recipes: IntGauge,
     uploads_open: IntGauge,
     resident: IntGauge,
@@ -53,6 +54,7 @@ pub(crate) struct Totals {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Levels {
     pub(crate) stored_bytes: u64,
+    pub(crate) spilled_bytes: u64,
     pub(crate) recipes: u64,
     pub(crate) blobs_stored: u64,
     pub(crate) uploads_open: u64,
@@ -105,6 +107,7 @@ impl Metrics {
                 "Blob downloads, whole or ranges, sent to the end",
             ),
             stored_bytes: gauge("mockreg_stored_bytes", "Bytes of pushed content in memory"),
+            spilled_bytes: gauge("mockreg_spilled_bytes", "Bytes of pushed content on disk"),
             recipes: gauge("mockreg_recipes", "Pushed layers kept as recipes"),
             uploads_open: gauge("mockreg_uploads_open", "Upload sessions open now"),
             resident: gauge("process_resident_memory_bytes", "Resident memory of the process"),
@@ -161,6 +164,7 @@ impl Metrics {
     pub(crate) fn text(&self, levels: Levels) -> String {
         let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.stored_bytes, levels.stored_bytes);
+        set(&self.spilled_bytes, levels.spilled_bytes);
         set(&self.recipes, levels.recipes);
         set(&self.uploads_open, levels.uploads_open);
         set(&self.resident, resident_bytes());
@@ -193,6 +197,7 @@ fn kind_label(kind: Kind) -> &'static str {
         Kind::Tags => "tags",
         Kind::Catalog => "catalog",
         Kind::Token => "token",
+        Kind::Referrers => "referrers",
         Kind::Other => "other",
     }
 }
@@ -215,7 +220,13 @@ mod tests {
         metrics.request("GET", Kind::Blob, 200, 0.002);
         metrics.request("BREW", Kind::Other, 405, 0.002);
         metrics.bytes_out.inc_by(7);
-        let text = metrics.text(Levels { stored_bytes: 5, recipes: 3, blobs_stored: 4, uploads_open: 1 });
+        let text = metrics.text(Levels {
+            stored_bytes: 5,
+            spilled_bytes: 6,
+            recipes: 3,
+            blobs_stored: 4,
+            uploads_open: 1,
+        });
         for line in [
             r#"mockreg_requests_total{kind="blob",method="GET",status="200"} 1"#,
             r#"mockreg_requests_total{kind="other",method="other",status="405"} 1"#,

@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 use mockreg_proto::error_code::{ErrorBody, ErrorCode, ErrorEntry};
 
 use crate::body::{Body, Reply};
+use crate::content::NoRoom;
 
 /// A row of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,9 @@ pub(crate) enum Fault {
     BodyBroken,
     BodyIdle,
     BodySize,
+    CatalogDenied,
     DigestInvalid,
+    DiskFull,
     FormInvalid,
     FormTooLarge,
     HeadTooLarge,
@@ -28,6 +31,7 @@ pub(crate) enum Fault {
     NameInvalid,
     NameUnknown,
     NoRoute,
+    NotAcceptable,
     OverBudget,
     PageInvalid,
     RangeMalformed,
@@ -38,6 +42,7 @@ pub(crate) enum Fault {
     TokenRefused,
     TooManyEntries,
     TooManyRanges,
+    TooManyTags,
     TooManyUploads,
     Unauthorized,
     UploadDisplaced,
@@ -74,10 +79,22 @@ const TABLE: &[Row] = &[
         "body length differs from what was announced",
     ),
     row(
+        Fault::CatalogDenied,
+        ErrorCode::Unauthorized,
+        StatusCode::UNAUTHORIZED,
+        "the list of repositories is nobody's to read",
+    ),
+    row(
         Fault::DigestInvalid,
         ErrorCode::DigestInvalid,
         StatusCode::BAD_REQUEST,
         "digest malformed, or not that of the content",
+    ),
+    row(
+        Fault::DiskFull,
+        ErrorCode::SizeInvalid,
+        StatusCode::INSUFFICIENT_STORAGE,
+        "no room left to keep content",
     ),
     row(Fault::FormInvalid, ErrorCode::Unsupported, StatusCode::BAD_REQUEST, "form malformed"),
     row(Fault::FormTooLarge, ErrorCode::SizeInvalid, StatusCode::PAYLOAD_TOO_LARGE, "form too large"),
@@ -111,6 +128,12 @@ const TABLE: &[Row] = &[
     row(Fault::NameInvalid, ErrorCode::NameInvalid, StatusCode::BAD_REQUEST, "repository name malformed"),
     row(Fault::NameUnknown, ErrorCode::NameUnknown, StatusCode::NOT_FOUND, "repository unknown to registry"),
     row(Fault::NoRoute, ErrorCode::Unsupported, StatusCode::NOT_FOUND, "no such route"),
+    row(
+        Fault::NotAcceptable,
+        ErrorCode::Unsupported,
+        StatusCode::NOT_ACCEPTABLE,
+        "the manifest has a type that was not asked for",
+    ),
     row(
         Fault::OverBudget,
         ErrorCode::SizeInvalid,
@@ -146,6 +169,7 @@ const TABLE: &[Row] = &[
         "the registry holds too many things",
     ),
     row(Fault::TooManyRanges, ErrorCode::RangeInvalid, StatusCode::BAD_REQUEST, "too many ranges"),
+    row(Fault::TooManyTags, ErrorCode::TagInvalid, StatusCode::URI_TOO_LONG, "too many tags in one request"),
     row(
         Fault::TooManyUploads,
         ErrorCode::TooManyRequests,
@@ -199,6 +223,15 @@ impl Problem {
             .with(ALLOW, HeaderValue::from_static(allow))
     }
 
+    /// Content for which there is no room, in memory or on disk.
+    pub(crate) fn no_room(error: &NoRoom) -> Self {
+        let fault = match error {
+            NoRoom::Memory(_) => Fault::OverBudget,
+            NoRoom::Disk(_) => Fault::DiskFull,
+        };
+        Self::new(fault, error.to_string())
+    }
+
     /// Adds a header.
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -249,6 +282,8 @@ mod tests {
 
     #[test]
     fn every_status_is_an_error() {
-        assert!(TABLE.iter().all(|row| row.status.is_client_error() || row.fault == Fault::Internal));
+        assert!(TABLE.iter().all(
+            |row| row.status.is_client_error() || matches!(row.fault, Fault::Internal | Fault::DiskFull)
+        ));
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Endpoint {
     Tags,
     /// `/v2/NAME/manifests/REFERENCE`
     Manifest,
+    /// `/v2/NAME/referrers/DIGEST`
+    Referrers,
     /// `/v2/NAME/blobs/DIGEST`
     Blob,
     /// `/v2/NAME/blobs/uploads/`
@@ -79,8 +81,16 @@ const ROUTES: &[Route] = &[
         named: true,
         endpoint: Endpoint::Manifest,
         kind: Kind::Manifest,
-        methods: &[Method::GET, Method::HEAD, Method::PUT],
-        allow: "GET, HEAD, PUT",
+        methods: &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
+        allow: "GET, HEAD, PUT, DELETE",
+    },
+    Route {
+        tail: &["referrers", "*"],
+        named: true,
+        endpoint: Endpoint::Referrers,
+        kind: Kind::Referrers,
+        methods: READ,
+        allow: "GET, HEAD",
     },
     Route {
         tail: &["blobs", "uploads", ""],
@@ -111,8 +121,8 @@ const ROUTES: &[Route] = &[
         named: true,
         endpoint: Endpoint::Blob,
         kind: Kind::Blob,
-        methods: READ,
-        allow: "GET, HEAD",
+        methods: &[Method::GET, Method::HEAD, Method::DELETE],
+        allow: "GET, HEAD, DELETE",
     },
 ];
 
@@ -199,6 +209,7 @@ mod tests {
             ("/v2/a/tags/list", Endpoint::Tags, "a", ""),
             ("/v2/a/b/c/manifests/v1", Endpoint::Manifest, "a/b/c", "v1"),
             ("/v2/a/manifests/sha256%3aab", Endpoint::Manifest, "a", "sha256:ab"),
+            ("/v2/a/referrers/sha256:ab", Endpoint::Referrers, "a", "sha256:ab"),
             ("/v2/a/blobs/sha256:ab", Endpoint::Blob, "a", "sha256:ab"),
             ("/v2/a/blobs/uploads/", Endpoint::Uploads, "a", ""),
             ("/v2/a/blobs/uploads", Endpoint::Uploads, "a", ""),

@@ -16,16 +16,18 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::admin;
 use crate::auth::Guard;
+use crate::budget::Budget;
 use crate::cache::CacheDir;
 use crate::config::{Builder, StartError};
 use crate::connection::{self, STOP_GRACE};
-use crate::content::Budget;
+use crate::content::{SEGMENT, Storage};
 use crate::core::Core;
 use crate::exchange::Telemetry;
 use crate::images::Images;
 use crate::journal::Journal;
 use crate::journal_file::JournalFile;
 use crate::sink::Workshop;
+use crate::spill::Spill;
 use crate::store::Store;
 use crate::upload::Uploads;
 
@@ -139,17 +141,26 @@ fn core(builder: Builder) -> Result<Core, StartError> {
             Err(source) => return Err(StartError::JournalFile { path, source }),
         },
     };
+    let spill = match builder.spill {
+        None => None,
+        Some(path) => match Spill::open(&path, SEGMENT) {
+            Ok(spill) => Some(spill),
+            Err(source) => return Err(StartError::Spill { path, source }),
+        },
+    };
+    let storage = Storage { budget: Budget::new(builder.memory_budget), spill };
     let tables = tables(&builder.cache);
     let images = Images::new(Arc::clone(&tables), builder.seed, builder.on_demand);
     images.replace(builder.images);
     Ok(Core {
-        workshop: Workshop { tables, budget: Budget::new(builder.memory_budget) },
+        workshop: Workshop { tables, storage },
         images,
         store: Store::default(),
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
         limits: builder.limits,
         auth: Guard::new(builder.auth),
+        policy: builder.policy,
     })
 }
 

@@ -9,7 +9,7 @@ use mockreg_proto::journal::Check;
 use mockreg_synth::{Arrival, Comparison, Hasher, Tables, Verdict};
 use tokio::task::JoinHandle;
 
-use crate::content::{Budget, Content, Keeper, OverBudget};
+use crate::content::{Content, Keeper, NoRoom, Storage};
 
 /// Bytes hashed between two chances for other tasks to run: 0.1 ms of SHA-256.
 const HASH_SLICE: usize = 256 << 10;
@@ -26,7 +26,7 @@ const LOOK_AHEAD: u64 = 64 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Workshop {
     pub(crate) tables: Arc<Tables>,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) storage: Storage,
 }
 
 /// The bytes of one upload.
@@ -46,7 +46,7 @@ enum State {
     /// They are, to the last byte.
     Whole(Box<Comparison>, Digest, Arrival),
     /// They are not. A damaged copy that found no room has the reason in `kept`.
-    Hash { hasher: Hasher, kept: Result<Keeper, OverBudget> },
+    Hash { hasher: Hasher, kept: Result<Keeper, NoRoom> },
     /// A thread is at it. The sink waits for it, and whoever comes next does if this one is dropped.
     Busy(JoinHandle<State>),
 }
@@ -57,7 +57,7 @@ pub(crate) struct Finished {
     pub(crate) digest: Digest,
     pub(crate) check: Check,
     /// The content; an error where it could not be kept.
-    pub(crate) content: Result<Content, OverBudget>,
+    pub(crate) content: Result<Content, NoRoom>,
 }
 
 impl Sink {
@@ -85,8 +85,8 @@ impl Sink {
     /// much.
     ///
     /// # Errors
-    /// They do not fit the budget. The sink is of no use any more.
-    pub(crate) async fn append(&mut self, bytes: &[u8], workshop: &Workshop) -> Result<(), OverBudget> {
+    /// There is no room for them. The sink is of no use any more.
+    pub(crate) async fn append(&mut self, bytes: &[u8], workshop: &Workshop) -> Result<(), NoRoom> {
         self.settle().await;
         self.state = match self.take() {
             State::Whole(comparison, ..) => State::Compare(comparison),
@@ -119,14 +119,14 @@ impl Sink {
         }
     }
 
-    async fn hash(&mut self, bytes: &[u8]) -> Result<(), OverBudget> {
+    async fn hash(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         let State::Hash { hasher, kept } = &mut self.state else {
             unreachable!("the sink has left the stream")
         };
         if let Err(error) = kept
             && self.len < LOOKS_SYNTHETIC
         {
-            return Err(*error);
+            return Err(error.clone());
         }
         for slice in bytes.chunks(HASH_SLICE) {
             if let Ok(keeper) = kept {
@@ -165,8 +165,8 @@ impl Sink {
     /// after it is done.
     ///
     /// # Errors
-    /// It does not fit the budget.
-    pub(crate) async fn finish(&mut self, workshop: &Workshop) -> Result<Finished, OverBudget> {
+    /// There is no room for it.
+    pub(crate) async fn finish(&mut self, workshop: &Workshop) -> Result<Finished, NoRoom> {
         self.settle().await;
         self.work(workshop, judge);
         self.settle().await;
@@ -197,7 +197,7 @@ fn judge(comparison: Box<Comparison>, workshop: &Workshop) -> State {
 #[allow(clippy::needless_pass_by_value)] // Of one shape with `judge`, which gives it back.
 fn leave_stream(comparison: Box<Comparison>, workshop: &Workshop) -> State {
     let (hasher, mut prefix) = comparison.resume(&workshop.tables);
-    let mut keeper = Keeper::new(&workshop.budget);
+    let mut keeper = Keeper::new(&workshop.storage);
     let kept = prefix.try_for_each(|piece| keeper.push(&piece));
     State::Hash { hasher, kept: kept.map(|()| keeper) }
 }

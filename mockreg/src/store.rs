@@ -1,28 +1,28 @@
 //! Content that clients pushed: blobs once for all repositories, with a link in each repository that has them;
-//! manifests and tags in their repositories. Locks are held for look-ups only, never while bytes move.
+//! manifests and tags in their repositories. What is deleted is gone at once and for every reader, and a blob that no
+//! repository links any more gives its room back. Locks are held for look-ups only, never while bytes move.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod repository;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bytes::Bytes;
 use mockreg_proto::digest::Digest;
-use mockreg_proto::reference::Reference;
+use mockreg_proto::reference::{Reference, Tag};
 use thiserror::Error;
 
-use crate::content::{Content, Room};
+use self::repository::Repository;
+use crate::content::Content;
+use crate::manifest::Manifest;
 
-/// Most links, manifests and tags together. Each takes some 200 bytes beside the budget, which counts content only.
+pub(crate) use self::repository::Gone;
+
+/// Most repositories, links, manifests, tags and deletions together. Each takes some 300 bytes beside the budget,
+/// which counts content only.
 const MAX_ENTRIES: usize = 1_000_000;
-
-/// A manifest, exactly as it was pushed or made.
-#[derive(Debug)]
-pub(crate) struct Manifest {
-    pub(crate) digest: Digest,
-    pub(crate) media_type: String,
-    pub(crate) bytes: Bytes,
-    /// Absent for what the registry made itself.
-    pub(crate) _room: Option<Room>,
-}
 
 /// The registry holds [`MAX_ENTRIES`] things already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -39,16 +39,16 @@ pub(crate) struct Store {
 
 #[derive(Debug, Default)]
 struct Shelves {
-    blobs: HashMap<Digest, Content>,
-    repositories: BTreeMap<String, Repository>,
+    blobs: HashMap<Digest, Shelf>,
+    repositories: BTreeMap<Arc<str>, Repository>,
     entries: usize,
 }
 
-#[derive(Debug, Default)]
-struct Repository {
-    blobs: HashSet<Digest>,
-    manifests: HashMap<Digest, Arc<Manifest>>,
-    tags: BTreeMap<String, Digest>,
+/// A blob and the repositories that have it.
+#[derive(Debug)]
+struct Shelf {
+    content: Content,
+    holders: Vec<Arc<str>>,
 }
 
 /// How much is held.
@@ -56,7 +56,10 @@ struct Repository {
 pub(crate) struct Holdings {
     pub(crate) blobs: u64,
     pub(crate) recipes: u64,
+    /// Bytes in memory.
     pub(crate) bytes: u64,
+    /// Bytes on disk.
+    pub(crate) spilled: u64,
 }
 
 impl Store {
@@ -72,87 +75,135 @@ impl Store {
     pub(crate) fn blob(&self, repository: &str, digest: &Digest) -> Option<Content> {
         let shelves = self.read();
         shelves.repositories.get(repository)?.blobs.get(digest)?;
-        shelves.blobs.get(digest).cloned()
+        shelves.blobs.get(digest).map(|shelf| shelf.content.clone())
     }
 
-    /// A blob that any repository has.
-    pub(crate) fn blob_anywhere(&self, digest: &Digest) -> Option<Content> {
-        self.read().blobs.get(digest).cloned()
+    /// A blob that any `readable` repository has.
+    pub(crate) fn blob_anywhere(&self, digest: &Digest, readable: impl Fn(&str) -> bool) -> Option<Content> {
+        let shelves = self.read();
+        let shelf = shelves.blobs.get(digest)?;
+        shelf.holders.iter().any(|holder| readable(holder)).then(|| shelf.content.clone())
     }
 
     /// Puts a blob into `repository`. Content that is there already is kept, so a digest never changes its pieces.
     pub(crate) fn put_blob(&self, repository: &str, digest: Digest, content: Content) -> Result<(), Full> {
         let mut shelves = self.write();
-        let held =
-            shelves.repositories.get(repository).is_some_and(|repository| repository.blobs.contains(&digest));
-        if held {
-            return Ok(());
+        let linked = shelves.change(repository, 1, |repository| repository.blobs.insert(digest))?;
+        if linked {
+            let (name, _) = shelves.repositories.get_key_value(repository).expect("it was just changed");
+            let name = Arc::clone(name);
+            let shelf = shelves.blobs.entry(digest);
+            shelf.or_insert_with(|| Shelf { content, holders: Vec::new() }).holders.push(name);
         }
-        shelves.take_entry()?;
-        shelves.blobs.entry(digest).or_insert(content);
-        shelves.repositories.entry(repository.to_owned()).or_default().blobs.insert(digest);
         Ok(())
+    }
+
+    /// Takes a blob out of `repository`; with `hide`, also where it belongs to an image that nobody pushed. Whether it
+    /// was pushed here.
+    pub(crate) fn remove_blob(&self, repository: &str, digest: &Digest, hide: bool) -> Result<bool, Full> {
+        // Freed after the lock: it may be gigabytes.
+        let mut freed = None;
+        let mut shelves = self.write();
+        let linked = shelves.change(repository, usize::from(hide), |repository| {
+            if hide {
+                Arc::make_mut(&mut repository.gone).blobs.insert(*digest);
+            }
+            repository.blobs.remove(digest)
+        })?;
+        if linked && let Some(shelf) = shelves.blobs.get_mut(digest) {
+            shelf.holders.retain(|holder| **holder != *repository);
+            if shelf.holders.is_empty() {
+                freed = shelves.blobs.remove(digest);
+            }
+        }
+        drop(shelves);
+        drop(freed);
+        Ok(linked)
     }
 
     /// The manifest that `reference` names in `repository`.
     pub(crate) fn manifest(&self, repository: &str, reference: &Reference) -> Option<Arc<Manifest>> {
-        let shelves = self.read();
-        let repository = shelves.repositories.get(repository)?;
-        let digest = match reference {
-            Reference::Digest(digest) => digest,
-            Reference::Tag(tag) => repository.tags.get(tag.as_str())?,
-        };
-        repository.manifests.get(digest).cloned()
+        self.read().repositories.get(repository)?.manifest(reference).cloned()
     }
 
-    /// Puts a manifest into `repository`, and moves the tag to it where it is pushed by one.
+    /// Puts a manifest into `repository` and moves `tags` to it, all at once.
     pub(crate) fn put_manifest(
         &self,
         repository: &str,
-        reference: &Reference,
         manifest: Manifest,
+        tags: &[Tag],
     ) -> Result<(), Full> {
+        let most = 1 + tags.len();
+        self.write().change(repository, most, |repository| repository.put_manifest(manifest, tags))
+    }
+
+    /// Takes a tag out of `repository`, and leaves its manifest; `hide` as in [`Store::remove_blob`].
+    pub(crate) fn remove_tag(&self, repository: &str, tag: &Tag, hide: bool) -> Result<bool, Full> {
+        self.write()
+            .change(repository, usize::from(hide), |repository| repository.remove_tag(tag.as_str(), hide))
+    }
+
+    /// Takes a manifest and all tags that lead to it out of `repository`; `hide` as in [`Store::remove_blob`].
+    pub(crate) fn remove_manifest(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        hide: bool,
+    ) -> Result<bool, Full> {
+        self.write()
+            .change(repository, usize::from(hide), |repository| repository.remove_manifest(digest, hide))
+    }
+
+    /// What was deleted in `repository` of images that nobody pushed; `None` where nothing was.
+    pub(crate) fn gone(&self, repository: &str) -> Option<Arc<Gone>> {
+        self.read().repositories.get(repository).map(|repository| Arc::clone(&repository.gone))
+    }
+
+    /// Forgets all deletions of images that nobody pushed.
+    pub(crate) fn uncover(&self) {
         let mut shelves = self.write();
-        // At most a manifest and a tag are new.
-        shelves.take_entry()?;
-        shelves.take_entry()?;
-        let digest = manifest.digest;
-        let repository = shelves.repositories.entry(repository.to_owned()).or_default();
-        let mut spare = usize::from(repository.manifests.insert(digest, Arc::new(manifest)).is_some());
-        spare += match reference {
-            Reference::Tag(tag) => {
-                usize::from(repository.tags.insert(tag.as_str().to_owned(), digest).is_some())
-            }
-            Reference::Digest(_) => 1,
-        };
-        shelves.entries -= spare;
-        Ok(())
+        shelves.repositories.values_mut().for_each(|repository| repository.gone = Arc::default());
+        shelves.entries = shelves.repositories.values().map(Repository::entries).sum();
     }
 
-    /// The tags of `repository`, sorted; `None` if nothing was ever pushed to it.
-    pub(crate) fn tags(&self, repository: &str) -> Option<Vec<String>> {
-        self.read().repositories.get(repository).map(|repository| repository.tags.keys().cloned().collect())
+    /// Whether anything was ever pushed to `repository`, or deleted from it.
+    pub(crate) fn knows(&self, repository: &str) -> bool {
+        self.read().repositories.contains_key(repository)
     }
 
-    /// All repositories that have something, sorted.
-    pub(crate) fn repositories(&self) -> Vec<String> {
-        self.read().repositories.keys().cloned().collect()
+    /// Up to `most` tags of `repository` after `last`, in byte order.
+    pub(crate) fn tags_after(&self, repository: &str, last: Option<&str>, most: usize) -> Vec<String> {
+        let shelves = self.read();
+        let found = shelves.repositories.get(repository);
+        found.map(|repository| repository.tags_after(last, most)).unwrap_or_default()
+    }
+
+    /// Up to `most` repositories after `last`, in byte order.
+    pub(crate) fn repositories_after(&self, last: Option<&str>, most: usize) -> Vec<String> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let shelves = self.read();
+        let names = shelves.repositories.range::<str, _>((from, Bound::Unbounded));
+        names.take(most).map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// The manifests in `repository` that refer to `subject`.
+    pub(crate) fn referrers(&self, repository: &str, subject: &Digest) -> Vec<Arc<Manifest>> {
+        let shelves = self.read();
+        let found = shelves.repositories.get(repository);
+        found.map(|repository| repository.referrers(subject)).unwrap_or_default()
     }
 
     /// How much is held.
     pub(crate) fn holdings(&self) -> Holdings {
         let shelves = self.read();
-        let recipes = shelves.blobs.values().filter(|content| matches!(content, Content::Recipe(_))).count();
+        let contents = || shelves.blobs.values().map(|shelf| &shelf.content);
+        let manifests = shelves.repositories.values().flat_map(|repository| repository.manifests.values());
         Holdings {
             blobs: shelves.blobs.len() as u64,
-            recipes: recipes as u64,
-            bytes: shelves.blobs.values().map(Content::stored).sum::<u64>()
-                + shelves
-                    .repositories
-                    .values()
-                    .flat_map(|repository| repository.manifests.values())
-                    .map(|manifest| manifest.bytes.len() as u64)
-                    .sum::<u64>(),
+            recipes: contents().filter(|content| matches!(content, Content::Recipe(_))).count() as u64,
+            bytes: contents().map(Content::in_memory).sum::<u64>()
+                + manifests.map(|manifest| manifest.bytes.len() as u64).sum::<u64>(),
+            spilled: contents().map(Content::on_disk).sum(),
         }
     }
 
@@ -165,57 +216,26 @@ impl Store {
 }
 
 impl Shelves {
-    fn take_entry(&mut self) -> Result<(), Full> {
-        if self.entries >= MAX_ENTRIES {
+    /// Changes a repository, which begins to exist by that, and counts its entries. `most` is how many the change can
+    /// add.
+    fn change<T>(
+        &mut self,
+        name: &str,
+        most: usize,
+        change: impl FnOnce(&mut Repository) -> T,
+    ) -> Result<T, Full> {
+        let known = self.repositories.contains_key(name);
+        if self.entries + most + usize::from(!known) > MAX_ENTRIES {
             return Err(Full);
         }
-        self.entries += 1;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::content::Kept;
-
-    fn content(text: &'static str) -> (Digest, Content) {
-        let kept = Kept::own(Bytes::from_static(text.as_bytes()));
-        (Digest::of(text.as_bytes()), Content::Kept(Arc::new(kept)))
-    }
-
-    fn manifest(text: &'static str) -> Manifest {
-        Manifest {
-            digest: Digest::of(text.as_bytes()),
-            media_type: "m".into(),
-            bytes: Bytes::from_static(text.as_bytes()),
-            _room: None,
+        if !known {
+            self.repositories.insert(name.into(), Repository::default());
+            self.entries += 1;
         }
-    }
-
-    #[test]
-    fn a_blob_is_visible_only_where_it_was_pushed() {
-        let store = Store::default();
-        let (digest, blob) = content("x");
-        store.put_blob("a", digest, blob).unwrap();
-        assert!(store.blob("a", &digest).is_some());
-        assert!(store.blob("b", &digest).is_none());
-        assert!(store.blob_anywhere(&digest).is_some());
-        assert_eq!(store.holdings(), Holdings { blobs: 1, recipes: 0, bytes: 1 });
-    }
-
-    #[test]
-    fn a_tag_moves_and_the_old_manifest_stays() {
-        let store = Store::default();
-        let tag: Reference = "v1".parse().unwrap();
-        store.put_manifest("a", &tag, manifest("one")).unwrap();
-        store.put_manifest("a", &tag, manifest("two")).unwrap();
-        store.put_manifest("a", &tag, manifest("two")).unwrap();
-        assert_eq!(store.manifest("a", &tag).unwrap().bytes, "two");
-        assert!(store.manifest("a", &Reference::Digest(Digest::of(b"one"))).is_some());
-        assert_eq!(store.tags("a").unwrap(), ["v1"]);
-        assert_eq!(store.read().entries, 3, "two manifests and a tag");
-        store.clear();
-        assert_eq!(store.tags("a"), None);
+        let repository = self.repositories.get_mut(name).expect("it was just put there");
+        let before = repository.entries();
+        let result = change(repository);
+        self.entries = self.entries - before + repository.entries();
+        Ok(result)
     }
 }

@@ -66,7 +66,7 @@ impl Subject {
     /// What tells this request from others, for seeded decisions: everything but the tag of a blob's image, since
     /// several images share a blob and any of them may be the one that fetches it.
     pub(crate) fn identity(&self) -> String {
-        let what = self.digest.as_ref().map_or_else(|| self.tag.clone(), |digest| digest.to_string());
+        let what = self.digest.as_ref().map_or_else(|| self.tag.clone(), ToString::to_string);
         format!("{} {} {what} {}", self.side, self.repository, self.step.as_str())
     }
 }

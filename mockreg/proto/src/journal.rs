@@ -21,6 +21,8 @@ pub enum Kind {
     Catalog,
     /// The token service.
     Token,
+    /// A list of the manifests that refer to another.
+    Referrers,
     /// Anything else.
     Other,
 }

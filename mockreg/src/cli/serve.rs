@@ -60,6 +60,9 @@ pub(super) struct Serve {
     /// Memory for pushed content (64MiB, 1GB); synthetic layers take none of it
     #[arg(long, value_name = "SIZE", default_value_t = ByteCount(MEMORY_BUDGET))]
     memory_budget: ByteCount,
+    /// Directory for pushed content beyond that memory; without one it is refused. Nothing is left there
+    #[arg(long, value_name = "DIR")]
+    spill: Option<PathBuf>,
     #[command(flatten)]
     cache: Cache,
     /// How clients say who they are: not at all, by name and password, or by a token that /token gives them
@@ -112,6 +115,9 @@ impl Serve {
         runtime.block_on(async {
             // Before the ready line: a script may stop the server as soon as it has read it.
             let mut signals = Signals::new().map_err(Failure::environment)?;
+            // Without a handler, writing beyond the limit of a file's size ends the program; with one, it is an error.
+            let _size_limit = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
+                .map_err(Failure::environment)?;
             let registry = self.builder()?.start().map_err(explain)?;
             announce(&registry, port_file.as_deref()).map_err(Failure::environment)?;
             signals.next().await;
@@ -141,6 +147,9 @@ impl Serve {
         }
         builder.cache = self.cache.open();
         builder = builder.auth(self.auth()?);
+        if let Some(spill) = &self.spill {
+            builder = builder.spill(spill);
+        }
         for path in &self.catalog {
             builder = builder.images(read_catalogue(path)?);
         }

@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_TYPE, HeaderValue, LINK};
+use http::header::{CONTENT_TYPE, HeaderValue, LINK, WWW_AUTHENTICATE};
+use mockreg_proto::digest::Digest;
 use serde::Serialize;
 
-use super::page::Page;
+use super::page::{Paging, Window};
 use super::value;
 use crate::body::{Body, Reply};
 use crate::call::Call;
-use crate::problem::Problem;
+use crate::policy::Catalog;
+use crate::problem::{Fault, Problem};
 
 #[derive(Serialize)]
 struct Repositories {
@@ -23,9 +25,25 @@ pub(super) fn version() -> Reply {
 
 /// `GET /v2/_catalog`
 pub(super) fn catalog(call: &Call) -> Result<Reply, Problem> {
-    let page = Page::of(call.core.repositories(), &call.query)?;
-    let link = page.link("/v2/_catalog");
-    Ok(json(&Repositories { repositories: page.names }, link))
+    match call.core.policy.catalog {
+        Catalog::On => {
+            let window = Window::of(&call.query, &Paging::PLAIN)?;
+            let page = window.page(call.core.repositories_after(window.last, window.fetch()));
+            let link = page.link("/v2/_catalog");
+            Ok(json(&Repositories { repositories: page.names }, link))
+        }
+        Catalog::Off => Err(Problem::new(Fault::NoRoute, "this registry does not list its repositories")),
+        Catalog::Unauthorized => {
+            let denied = Problem::new(Fault::CatalogDenied, "no credentials help here");
+            Err(denied.with(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"catalog\"")))
+        }
+        Catalog::Unsorted => {
+            let mut repositories = call.core.repositories_after(None, usize::MAX);
+            // An order that is none, and yet the same in every run.
+            repositories.sort_by_cached_key(|name| Digest::of(name.as_bytes()));
+            Ok(json(&Repositories { repositories }, None))
+        }
+    }
 }
 
 /// A JSON answer, with a link to the next page where there is one.

@@ -8,7 +8,7 @@ use mockreg_proto::digest::Digest;
 use mockreg_proto::media_type::OCTET_STREAM;
 
 use super::conditional::{etag, not_modified, range_applies};
-use super::{CONTENT_DIGEST, value};
+use super::{CONTENT_DIGEST, deleted, value};
 use crate::body::{Body, Reply};
 use crate::call::Call;
 use crate::content::Content;
@@ -35,7 +35,10 @@ pub(super) async fn get(call: &mut Call) -> Result<Reply, Problem> {
             let bounds = request
                 .as_ref()
                 .and_then(|request| request.as_ref().ok()?.resolve(content.size()).first().copied());
-            let part = part(request, content.size())?;
+            let part = match part(request, content.size())? {
+                Part::Several(_) if !call.core.policy.multipart_ranges => Part::Whole,
+                part => part,
+            };
             call.exchange.ranged(bounds);
             part
         }
@@ -49,6 +52,15 @@ pub(super) async fn get(call: &mut Call) -> Result<Reply, Problem> {
     // Content never changes under its digest.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=31536000, immutable"));
     Ok(reply)
+}
+
+/// `DELETE /v2/NAME/blobs/DIGEST`: the repository's link; other repositories keep theirs.
+pub(super) async fn delete(call: &Call) -> Result<Reply, Problem> {
+    if !call.core.policy.delete_blobs {
+        return Err(Problem::method("GET, HEAD"));
+    }
+    call.core.delete_blob(call.repository(), &call.digest()?).await?;
+    Ok(deleted())
 }
 
 /// What a `Range` header asks for of `size` bytes.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::base::json;
-use super::page::Page;
+use super::page::{Paging, Window};
 use crate::body::Reply;
 use crate::call::Call;
 use crate::problem::Problem;
@@ -16,8 +16,15 @@ struct Tags<'a> {
 
 /// `GET /v2/NAME/tags/list`
 pub(super) async fn list(call: &Call) -> Result<Reply, Problem> {
-    let name = call.repository();
-    let page = Page::of(call.core.tags(name).await?, &call.query)?;
+    let (name, policy) = (call.repository(), &call.core.policy);
+    let paging = Paging {
+        on: policy.tags_paging,
+        max: policy.tags_page_max,
+        over_max: policy.tags_over_max,
+        link: policy.tags_link,
+    };
+    let window = Window::of(&call.query, &paging)?;
+    let page = window.page(call.core.tags_after(name, window.last, window.fetch()).await?);
     let link = page.link(&format!("/v2/{name}/tags/list"));
     Ok(json(&Tags { name, tags: page.names }, link))
 }

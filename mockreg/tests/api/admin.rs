@@ -49,7 +49,7 @@ fn health_metrics_and_counters() {
     let counters = admin.get("/counters").json();
     let wanted = json!({
         "requests": 5, "connections": 1, "open_connections": 1, "bytes_in": 1000, "bytes_out": 2 * manifest,
-        "blobs_served": 0, "tokens": 0, "blobs_stored": 1, "recipes": 0, "stored_bytes": 1000, "uploads_open": 1,
+        "blobs_served": 0, "tokens": 0, "blobs_stored": 1, "recipes": 0, "stored_bytes": 1000, "spilled_bytes": 0, "uploads_open": 1,
         "tls_hellos": 0, "journal": {"last_seq": 5, "dropped": 0},
     });
     assert_eq!(counters, wanted);

@@ -36,9 +36,12 @@ fn malformed_names_and_references() {
                 .says("64"),
             Case::new("capitals", "GET", format!("/v2/a/blobs/sha256:{}", "A".repeat(64)), 400)
                 .code("DIGEST_INVALID"),
-            Case::new("another algorithm", "GET", format!("/v2/a/blobs/sha512:{}", "0".repeat(128)), 400)
+            Case::new("another algorithm", "GET", format!("/v2/a/blobs/sha384:{}", "0".repeat(96)), 400)
                 .code("DIGEST_INVALID")
-                .says("sha256"),
+                .says("sha512"),
+            Case::new("too few digits", "GET", format!("/v2/a/blobs/sha512:{}", "0".repeat(64)), 400)
+                .code("DIGEST_INVALID")
+                .says("128"),
             Case::new("a manifest digest", "GET", "/v2/a/manifests/sha256:baddigeststring", 400)
                 .code("DIGEST_INVALID"),
         ],

@@ -18,10 +18,12 @@ fn base_and_unknown_routes() {
             Case::new("base PUT", "PUT", "/v2/", 405).code("UNSUPPORTED").has("allow", "GET, HEAD"),
             Case::new("elsewhere", "GET", "/v1/", 404).code("UNSUPPORTED"),
             Case::new("no endpoint", "GET", "/v2/a/b/c", 404).code("UNSUPPORTED"),
-            Case::new("blob DELETE", "DELETE", format!("/v2/a/blobs/{}", Digest::of(b"")), 405)
+            Case::new("blob POST", "POST", format!("/v2/a/blobs/{}", Digest::of(b"")), 405)
                 .code("UNSUPPORTED")
-                .has("allow", "GET, HEAD"),
-            Case::new("manifest DELETE", "DELETE", "/v2/a/manifests/v1", 405).code("UNSUPPORTED"),
+                .has("allow", "GET, HEAD, DELETE"),
+            Case::new("manifest PATCH", "PATCH", "/v2/a/manifests/v1", 405)
+                .code("UNSUPPORTED")
+                .has("allow", "GET, HEAD, PUT, DELETE"),
             Case::new("unknown parameters are ignored", "GET", "/v2/?ns=docker.io&x=%zz", 200),
         ],
     );

@@ -1,0 +1,180 @@
+//! What a registry may be told to do differently from the best one can: declared moods, each a switch with a
+//! default that is *always right*. Plain data; what a switch does is in the handler of its endpoint. A fault that is
+//! injected at random is another program's business.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Largest manifest taken unless told otherwise: twice the 4 MiB that the specification makes every registry accept.
+const MANIFEST_LIMIT: usize = 8 << 20;
+
+/// Declared deviations. The default has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Tags can be deleted. Off: 405 UNSUPPORTED. Default: true.
+    pub delete_tags: bool,
+    /// Manifests can be deleted by digest. Off: 405 UNSUPPORTED. Default: true.
+    pub delete_manifests: bool,
+    /// Blobs can be deleted. Off: 405 UNSUPPORTED. Default: true.
+    pub delete_blobs: bool,
+    /// Upload sessions can be cancelled. Off: 405 UNSUPPORTED. Default: true.
+    pub cancel_uploads: bool,
+
+    /// There is a referrers API. Off: 404, and no `OCI-Subject` on a push, so clients keep lists under tags.
+    /// Default: true.
+    pub referrers: bool,
+    /// The referrers API filters by `artifactType`. Off: the whole list without `OCI-Filters-Applied`.
+    /// Default: true.
+    pub referrers_filter: bool,
+    /// Most referrers in one answer, at least 1; the next page is linked. Default: as many as fit 4 MiB.
+    pub referrers_page: Option<usize>,
+
+    /// `?tag=` tags a manifest that is pushed by digest. Off: ignored. Default: true.
+    pub tag_parameters: bool,
+    /// A manifest is given as it is, whatever `Accept` says. Default: `ignored`.
+    pub accept: Accept,
+    /// A list is answered with its linux/amd64 manifest where a tag is asked for by a client whose `Accept` does not
+    /// name the list's type, as registries of 2017 did. Default: false.
+    pub downgrade_lists: bool,
+    /// Largest manifest taken, in bytes; beyond: 413. Default: 8 MiB.
+    pub manifest_limit: usize,
+    /// Docker schema 1 manifests are taken, unread, under the digest of their bytes. Default: false.
+    pub schema1: bool,
+
+    /// Several ranges in one request get a multipart answer. Off: the whole blob. Default: true.
+    pub multipart_ranges: bool,
+
+    /// `?mount=&from=` links a blob of another repository. Off: an upload is opened instead. Default: true.
+    pub mount: bool,
+    /// `?mount=` without `from` looks in all repositories that the client may read. Off: an upload is opened
+    /// instead. Default: true.
+    pub anonymous_mount: bool,
+    /// `POST ?digest=` with a body stores it at once. Off: the body is ignored and an upload opened (202).
+    /// Default: true.
+    pub single_post: bool,
+    /// Announced as `OCI-Chunk-Min-Length` when an upload is opened, in bytes; not enforced, for the last chunk may be
+    /// shorter and only the end tells which one that was. Default: not announced.
+    pub chunk_min_length: Option<u64>,
+    /// An upload's Location changes with every request, and one that is not the latest gets 416, as the reference
+    /// registry has it. Default: false.
+    pub upload_state: bool,
+
+    /// Most tags in one answer. Default: no limit.
+    pub tags_page_max: Option<usize>,
+    /// What asking for more than `tags_page_max` gets. Default: `truncate`.
+    pub tags_over_max: OverMax,
+    /// `n` and `last` work on a list of tags. Off: ignored, all tags are given. Default: true.
+    pub tags_paging: bool,
+    /// A page of tags links to the next. Default: true.
+    pub tags_link: bool,
+    /// What `/v2/_catalog` does. Default: `on`.
+    pub catalog: Catalog,
+    /// The `ns` parameter of a request comes back as `OCI-Namespace`. Default: false.
+    pub echo_namespace: bool,
+
+    /// Content is stored under the digest that was promised even if it has another one. Default: false.
+    pub allow_wrong_digest: bool,
+    /// A chunk may be shorter or longer than its `Content-Range`, and a descriptor may lie about the size of what is
+    /// there. Default: false.
+    pub allow_wrong_length: bool,
+    /// A manifest may name content that the repository does not have: sparse images and indexes. Default: false.
+    pub allow_missing_content: bool,
+    /// A manifest may have any media type, and one that differs from its Content-Type; what is not known is not
+    /// read. Default: false.
+    pub allow_any_media_type: bool,
+}
+
+/// What a request for a manifest gets whose `Accept` does not name the manifest's type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Accept {
+    /// The manifest.
+    #[default]
+    Ignored,
+    /// 404 MANIFEST_UNKNOWN.
+    NotFound,
+    /// 406 UNSUPPORTED.
+    NotAcceptable,
+}
+
+/// What a page larger than the most allowed gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OverMax {
+    /// As much as is allowed, and a link to the rest.
+    #[default]
+    Truncate,
+    /// 400 PAGINATION_NUMBER_INVALID.
+    Refuse,
+}
+
+/// What the list of repositories does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Catalog {
+    /// It lists repositories, sorted, in pages.
+    #[default]
+    On,
+    /// 404: there is none.
+    Off,
+    /// 401: nobody may read it.
+    Unauthorized,
+    /// It lists all repositories in an order of its own, whatever page was asked for.
+    Unsorted,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            delete_tags: true,
+            delete_manifests: true,
+            delete_blobs: true,
+            cancel_uploads: true,
+            referrers: true,
+            referrers_filter: true,
+            referrers_page: None,
+            tag_parameters: true,
+            accept: Accept::Ignored,
+            downgrade_lists: false,
+            manifest_limit: MANIFEST_LIMIT,
+            schema1: false,
+            multipart_ranges: true,
+            mount: true,
+            anonymous_mount: true,
+            single_post: true,
+            chunk_min_length: None,
+            upload_state: false,
+            tags_page_max: None,
+            tags_over_max: OverMax::Truncate,
+            tags_paging: true,
+            tags_link: true,
+            catalog: Catalog::On,
+            echo_namespace: false,
+            allow_wrong_digest: false,
+            allow_wrong_length: false,
+            allow_missing_content: false,
+            allow_any_media_type: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_names_only_what_differs_and_misspellings_are_errors() {
+        let read = |text: &str| mockreg_proto::document::read::<Policy>("test", text);
+        assert_eq!(read("{}").unwrap(), Policy::default());
+        let strict = read("accept: not_acceptable\ntags_page_max: 1000\ntags_over_max: refuse\n").unwrap();
+        let wanted = Policy {
+            accept: Accept::NotAcceptable,
+            tags_page_max: Some(1000),
+            tags_over_max: OverMax::Refuse,
+            ..Policy::default()
+        };
+        assert_eq!(strict, wanted);
+        assert!(read("delete_tag: false").unwrap_err().to_string().contains("delete_tags"));
+    }
+}

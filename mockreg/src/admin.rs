@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
-use mockreg_synth::image::ImageSpec;
+use mockreg_synth::catalogue::Plan;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -160,8 +160,8 @@ async fn clear_journal(State(core): State<Arc<Core>>) -> StatusCode {
 /// `PUT /catalog`: replaces all that the catalogue offered; pushed content stays.
 async fn put_catalogue(State(core): State<Arc<Core>>, body: Bytes) -> Response {
     match tokio::task::spawn_blocking(move || planned(&body)).await {
-        Ok(Ok(images)) => {
-            core.replace_catalogue(images);
+        Ok(Ok(plan)) => {
+            core.replace_catalogue(plan);
             tokio::spawn(async move { core.images.prepare().await });
             StatusCode::NO_CONTENT.into_response()
         }
@@ -173,11 +173,10 @@ async fn put_catalogue(State(core): State<Arc<Core>>, body: Bytes) -> Response {
     }
 }
 
-/// The images of a catalogue. A large one takes a second to plan.
-fn planned(body: &[u8]) -> Result<Vec<ImageSpec>, String> {
+/// What a catalogue means. A large one takes a moment to read.
+fn planned(body: &[u8]) -> Result<Plan, String> {
     let text = std::str::from_utf8(body).map_err(|error| format!("request body: {error}"))?;
-    let read = mockreg_synth::catalogue::read("request body", text);
-    read.map(|(_, images)| images).map_err(|error| error.to_string())
+    mockreg_synth::catalogue::read("request body", text).map_err(|error| error.to_string())
 }
 
 /// `POST /reset`

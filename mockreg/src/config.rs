@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mockreg_synth::catalogue::{Catalogue, CatalogueError};
-use mockreg_synth::image::ImageSpec;
+use mockreg_synth::catalogue::{Catalogue, CatalogueError, Plan};
+use mockreg_synth::image::{ImageSpec, TagSpec};
 use thiserror::Error;
 
 use crate::auth::Auth;
@@ -34,7 +34,7 @@ pub(crate) struct Limits {
 pub struct Builder {
     pub(crate) name: String,
     pub(crate) seed: u64,
-    pub(crate) images: Vec<ImageSpec>,
+    pub(crate) plan: Plan,
     catalogue_error: Option<CatalogueError>,
     pub(crate) memory_budget: u64,
     pub(crate) on_demand: bool,
@@ -93,7 +93,7 @@ impl Default for Builder {
         Self {
             name: "registry".into(),
             seed: 1,
-            images: Vec::new(),
+            plan: Plan::default(),
             catalogue_error: None,
             memory_budget: MEMORY_BUDGET,
             on_demand: true,
@@ -128,10 +128,9 @@ impl Builder {
 
     /// Adds the images of a catalogue. May be called several times; of two images with one tag the later counts.
     #[must_use]
-    #[allow(clippy::needless_pass_by_value)] // A catalogue is built to be handed over, here and by `PUT /catalog`.
     pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
-        match catalogue.images() {
-            Ok(images) => self.images.extend(images),
+        match Plan::new(catalogue) {
+            Ok(plan) => self.plan = self.plan.followed_by(plan),
             Err(error) => self.catalogue_error = Some(error),
         }
         self
@@ -140,7 +139,15 @@ impl Builder {
     /// Adds images that are planned already.
     #[must_use]
     pub fn images(mut self, images: Vec<ImageSpec>) -> Self {
-        self.images.extend(images);
+        let images = images.into_iter().map(TagSpec::from).collect();
+        self.plan = self.plan.followed_by(Plan::given(images));
+        self
+    }
+
+    /// Adds what one or several catalogues mean.
+    #[must_use]
+    pub fn plan(mut self, plan: Plan) -> Self {
+        self.plan = self.plan.followed_by(plan);
         self
     }
 

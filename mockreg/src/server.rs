@@ -150,8 +150,8 @@ fn core(builder: Builder) -> Result<Core, StartError> {
     };
     let storage = Storage { budget: Budget::new(builder.memory_budget), spill };
     let tables = tables(&builder.cache);
-    let images = Images::new(Arc::clone(&tables), builder.seed, builder.on_demand);
-    images.replace(builder.images);
+    let images = Images::new(Arc::clone(&tables), builder.cache, builder.seed, builder.on_demand);
+    images.replace(builder.plan);
     Ok(Core {
         workshop: Workshop { tables, storage },
         images,

@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, Write as _};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use mockreg_proto::content_range::ByteRange;
-use mockreg_synth::Layer;
+use mockreg_synth::image::PlannedLayer;
 use mockreg_synth::name::{self, PREFIX};
+use mockreg_synth::{Layer, LayerSpec};
 use serde::Serialize;
 
 use super::{Cache, Failure};
@@ -55,6 +56,7 @@ impl LayerCommand {
         let image =
             name::parse(&repository, self.seed).with_context(|| format!("no layer is called {repository}"));
         let layers = image.map_err(Failure::usage)?.layers;
+        let layers: Vec<LayerSpec> = layers.iter().filter_map(PlannedLayer::made).collect();
         let spec = *layers.get(self.index).ok_or_else(|| {
             Failure::usage(anyhow!("{repository} has layers 0 to {}, not {}", layers.len() - 1, self.index))
         })?;

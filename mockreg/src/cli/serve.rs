@@ -151,7 +151,7 @@ impl Serve {
             builder = builder.spill(spill);
         }
         for path in &self.catalog {
-            builder = builder.images(read_catalogue(path)?);
+            builder = builder.plan(read_catalogue(path)?);
         }
         Ok(builder)
     }

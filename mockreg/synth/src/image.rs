@@ -198,6 +198,13 @@ impl TagSpec {
         self.layers().filter(|layer| !matches!(layer, PlannedLayer::Foreign(_))).map(PlannedLayer::size).sum()
     }
 
+    /// The same under no tag: two tags that name one image are alike then.
+    #[must_use]
+    pub fn untagged(&self) -> Self {
+        let untagged = |image: &ImageSpec| ImageSpec { tag: String::new(), ..image.clone() };
+        Self { images: self.images.iter().map(untagged).collect(), referrers: self.referrers }
+    }
+
     /// All layers of all its images.
     pub fn layers(&self) -> impl Iterator<Item = &PlannedLayer> {
         self.images.iter().flat_map(|image| &image.layers)

@@ -85,8 +85,6 @@ const MILLION: u64 = 1_000_000;
 /// A repository of an entry.
 #[derive(Clone, Debug)]
 pub(super) struct Drawn {
-    /// Its tags are `v1` to this.
-    pub(super) tags: u32,
     /// Its layers.
     pub(super) layers: u32,
     /// The repository whose leading layers it has, for all but its last.
@@ -124,18 +122,27 @@ impl Generate {
         (0..self.count).filter(|number| !self.is_thin(*number)).take(MAX_BASES).collect()
     }
 
+    /// How many tags a repository has, from 0.
+    pub(super) fn tags_of(&self, seed: u64, number: u32) -> u32 {
+        if self.tags.least == self.tags.most {
+            return self.tags.least;
+        }
+        let own = Seed::root(seed).child(["generated repository", &self.name(number)]);
+        self.tags.at(own.child(["tags"]).draw())
+    }
+
     /// What a repository has, from 0.
     pub(super) fn draw(&self, seed: &Seed, number: u32, bases: &[u32]) -> Drawn {
         let own = seed.child(["generated repository", &self.name(number)]);
         let draw = |what: &str| own.child([what]).draw();
-        let (tags, layers) = (self.tags.at(draw("tags")), self.layers.at(draw("layers")));
+        let layers = self.layers.at(draw("layers"));
         if !self.is_thin(number) {
-            return Drawn { tags, layers, base: None };
+            return Drawn { layers, base: None };
         }
         let base = bases[below(draw("base"), bases.len() as u64) as usize];
         // Its leading layers are the base's, all but one its own: no more than there are, and one at least.
         let most = self.draw(seed, base, bases).layers + 1;
-        Drawn { tags, layers: layers.min(most).max(2), base: Some(base) }
+        Drawn { layers: layers.min(most).max(2), base: Some(base) }
     }
 
     /// The size of the one layer that a repository adds to `base` bytes of another's.

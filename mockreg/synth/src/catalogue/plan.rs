@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::ops::Bound;
 
 use mockreg_proto::seed::Seed;
 
@@ -25,6 +26,8 @@ pub struct Plan {
 struct File {
     catalogue: Catalogue,
     known: Vec<Known>,
+    /// Images that are planned already, numbered after the entries of the catalogue.
+    given: Vec<TagSpec>,
 }
 
 /// What is worked out of an entry once.
@@ -78,7 +81,7 @@ impl Plan {
     pub fn new(catalogue: Catalogue) -> Result<Self, CatalogueError> {
         let mut plan = Self::default();
         let known = catalogue.repositories.iter().map(Known::of).collect();
-        plan.files.push(File { catalogue, known });
+        plan.files.push(File { catalogue, known, given: Vec::new() });
         let (mut repositories, mut images) = (0, 0);
         for index in 0..plan.files[0].catalogue.repositories.len() {
             let entry = &plan.files[0].catalogue.repositories[index];
@@ -95,6 +98,18 @@ impl Plan {
             plan.add(index as u32).map_err(failed)?;
         }
         Ok(plan)
+    }
+
+    /// A plan of images that are planned already. They are not checked: what cannot be pulled is for the caller to
+    /// avoid. Of two with one tag the later counts.
+    pub fn given(images: Vec<TagSpec>) -> Self {
+        let mut repositories: BTreeMap<String, Vec<Part>> = BTreeMap::new();
+        for (entry, image) in images.iter().enumerate() {
+            let part = Part { file: 0, entry: entry as u32, number: 0 };
+            repositories.entry(image.images[0].repository.clone()).or_default().push(part);
+        }
+        let file = File { catalogue: Catalogue::default(), known: Vec::new(), given: images };
+        Self { files: vec![file], repositories }
     }
 
     /// Both plans in one; of two images with one tag, that of `later` counts.
@@ -132,21 +147,25 @@ impl Plan {
         let own = self.tag_names(part);
         let tag = others.iter().find_map(|other| own.common(&self.tag_names(*other)))?;
         let key = match (&own, self.entry(part)) {
-            (_, Entry::Generated(_)) => "generate.prefix".to_owned(),
+            (_, Ok(Entry::Generated(_))) => "generate.prefix".to_owned(),
             (TagNames::Listed { .. }, _) => format!("tags[{}]", own.place(&tag).unwrap_or_default()),
             (TagNames::Numbered { .. }, _) => "tags.prefix".to_owned(),
         };
         Some((key, CatalogueReason::RepeatedTag(tag)))
     }
 
-    pub(super) fn entry(&self, part: Part) -> &Entry {
-        &self.files[part.file as usize].catalogue.repositories[part.entry as usize]
+    /// What a part consists of: an entry of a catalogue, or an image that was given.
+    pub(super) fn entry(&self, part: Part) -> Result<&Entry, &TagSpec> {
+        let (file, entry) = (&self.files[part.file as usize], part.entry as usize);
+        let listed = &file.catalogue.repositories;
+        listed.get(entry).ok_or_else(|| &file.given[entry - listed.len()])
     }
 
     pub(super) fn name_of(&self, part: Part) -> String {
         match self.entry(part) {
-            Entry::Listed(repository) => repository.name.clone(),
-            Entry::Generated(generated) => generated.generate.name(part.number),
+            Ok(Entry::Listed(repository)) => repository.name.clone(),
+            Ok(Entry::Generated(generated)) => generated.generate.name(part.number),
+            Err(given) => given.images[0].repository.clone(),
         }
     }
 
@@ -157,35 +176,41 @@ impl Plan {
         }
     }
 
+    fn order(&self, part: Part) -> &[u32] {
+        match &self.files[part.file as usize].known[part.entry as usize] {
+            Known::Listed { order } => order,
+            Known::Generated { .. } => &[],
+        }
+    }
+
     pub(super) fn seed(&self, part: Part) -> u64 {
         self.files[part.file as usize].catalogue.seed
     }
 
     /// The tags that one part of a repository has.
     pub(super) fn tag_names(&self, part: Part) -> TagNames<'_> {
-        match (self.entry(part), &self.files[part.file as usize].known[part.entry as usize]) {
-            (Entry::Listed(Repository { tags: Tags::Listed(names), .. }), Known::Listed { order }) => {
-                TagNames::Listed { names, order }
+        match self.entry(part) {
+            Ok(Entry::Listed(Repository { tags: Tags::Listed(names), .. })) => {
+                TagNames::Listed { names, order: self.order(part) }
             }
-            (Entry::Listed(Repository { tags: Tags::Numbered(range), .. }), _) => {
+            Ok(Entry::Listed(Repository { tags: Tags::Numbered(range), .. })) => {
                 TagNames::Numbered { prefix: &range.prefix, count: range.count }
             }
-            (Entry::Generated(generated), _) => {
-                let seed = Seed::root(self.seed(part));
-                let drawn = generated.generate.draw(&seed, part.number, self.bases(part));
-                TagNames::Numbered { prefix: GENERATED_TAG, count: drawn.tags }
+            Ok(Entry::Generated(generated)) => {
+                let count = generated.generate.tags_of(self.seed(part), part.number);
+                TagNames::Numbered { prefix: GENERATED_TAG, count }
             }
-            (Entry::Listed(_), Known::Generated { .. }) => {
-                unreachable!("entries and what is known of them stand alike")
-            }
+            Err(given) => TagNames::Listed { names: std::slice::from_ref(&given.images[0].tag), order: &[0] },
         }
     }
 
     /// All parts of the plan, entry by entry.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Part, u64)> {
-        self.files.iter().enumerate().flat_map(|(file, known)| {
-            known.catalogue.repositories.iter().enumerate().map(move |(entry, what)| {
-                (Part { file: file as u32, entry: entry as u32, number: 0 }, what.repositories())
+        self.files.iter().enumerate().flat_map(|(index, file)| {
+            let listed = file.catalogue.repositories.iter().map(Entry::repositories);
+            let counts = listed.chain(file.given.iter().map(|_| 1)).enumerate();
+            counts.map(move |(entry, repositories)| {
+                (Part { file: index as u32, entry: entry as u32, number: 0 }, repositories)
             })
         })
     }
@@ -205,14 +230,16 @@ impl Plan {
         self.repositories.len()
     }
 
-    /// The names of all repositories, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.repositories.keys().map(String::as_str)
-    }
-
     /// All repositories, sorted by name.
     pub fn repositories(&self) -> impl Iterator<Item = PlannedRepository<'_>> {
-        self.repositories.iter().map(|(name, parts)| PlannedRepository { plan: self, name, parts })
+        self.repositories_after(None)
+    }
+
+    /// The repositories with a name after `last`, or all, sorted by name.
+    pub fn repositories_after(&self, last: Option<&str>) -> impl Iterator<Item = PlannedRepository<'_>> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = self.repositories.range::<str, _>((from, Bound::Unbounded));
+        found.map(|(name, parts)| PlannedRepository { plan: self, name, parts })
     }
 
     /// The repository of a name.
@@ -289,10 +316,10 @@ impl<'a> PlannedRepository<'a> {
         self.name
     }
 
-    fn source(&self, part: Part) -> Source<'a> {
+    fn source(&self, part: Part) -> Result<Source<'a>, &'a TagSpec> {
         let plan = self.plan;
         let catalogue = &plan.files[part.file as usize].catalogue;
-        let entry = plan.entry(part);
+        let entry = plan.entry(part)?;
         let (platforms, referrers, recipe) = match entry {
             Entry::Listed(listed) => {
                 let asks = listed.layers.asks().expect("catalogues are checked before they are planned");
@@ -305,7 +332,7 @@ impl<'a> PlannedRepository<'a> {
                 (&entry.platforms, entry.referrers, recipe)
             }
         };
-        Source {
+        Ok(Source {
             repository: self.name,
             seed: catalogue.seed,
             style: catalogue.style(entry),
@@ -314,7 +341,16 @@ impl<'a> PlannedRepository<'a> {
             referrers,
             tags: plan.tag_names(part),
             recipe,
-        }
+        })
+    }
+
+    /// Whether anything refers to any of its images.
+    pub fn has_referrers(&self) -> bool {
+        self.parts.iter().any(|part| match self.plan.entry(*part) {
+            Ok(Entry::Listed(listed)) => !listed.referrers.is_none(),
+            Ok(Entry::Generated(generated)) => !generated.generate.referrers.is_none(),
+            Err(given) => !given.referrers.is_none(),
+        })
     }
 
     /// How many images there are, shadowed ones of earlier catalogues included.
@@ -347,7 +383,7 @@ impl<'a> PlannedRepository<'a> {
         for part in self.parts {
             let count = self.plan.tag_names(*part).len();
             if place < count {
-                return self.source(*part).image(place);
+                return self.source(*part).map_or_else(TagSpec::clone, |source| source.image(place));
             }
             place -= count;
         }
@@ -368,13 +404,13 @@ impl<'a> PlannedRepository<'a> {
             .collect();
         let several = starts.len() > 1;
         starts.into_iter().flat_map(move |(start, part)| {
-            let source = self.source(part);
-            let counts = move |number: u32, tag: &str| !several || self.find(tag) == Some(number);
-            (0..source.tags.len())
-                .filter(move |place| {
-                    !several || counts(start + place, &self.plan.tag_names(part).name(*place))
-                })
-                .map(move |place| (start + place, source.image(place)))
+            let (source, names) = (self.source(part), self.plan.tag_names(part));
+            let counts = move |place: u32| !several || self.find(&names.name(place)) == Some(start + place);
+            (0..names.len()).filter(move |place| counts(*place)).map(move |place| {
+                let image =
+                    source.as_ref().map_or_else(|given| TagSpec::clone(given), |source| source.image(place));
+                (start + place, image)
+            })
         })
     }
 

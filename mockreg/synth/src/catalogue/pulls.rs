@@ -60,8 +60,8 @@ impl Plan {
 
     fn law(&self, part: Part, images: u64) -> Popularity {
         let zipf = match self.entry(part) {
-            Entry::Listed(_) => Zipf::new(images, 0.0),
-            Entry::Generated(generated) => generated.generate.zipf(images),
+            Ok(Entry::Listed(_)) | Err(_) => Zipf::new(images, 0.0),
+            Ok(Entry::Generated(generated)) => generated.generate.zipf(images),
         };
         let seed = Seed::root(self.seed(part));
         Popularity::new(zipf, &seed.child(["popularity", &part.entry.to_string()]))

@@ -308,7 +308,7 @@ fn generated_repositories_stay_within_their_counts() {
     let plan =
         read("c.yaml", &generated("prefix: team, count: 200, tags: 1..5, layers: 3..12, size: hub2019"))
             .unwrap();
-    let names: Vec<_> = plan.names().collect();
+    let names: Vec<_> = plan.repositories().map(|repository| repository.name()).collect();
     assert_eq!((names.len(), names[0], names[199]), (200, "team/001", "team/200"));
     let mut seen = (BTreeSet::new(), BTreeSet::new());
     for repository in plan.repositories() {
@@ -422,6 +422,18 @@ fn later_catalogues_count() {
     assert_eq!(["x", "y", "z"].map(size), [1_000_000, 2_000_000, 2_000_000]);
     assert_eq!(repository.images().count(), 3);
     assert_eq!(repository.find("w"), None);
+}
+
+#[test]
+fn given_images_stand_beside_catalogues() {
+    let given = images(&one("name: b, tags: [x], layers: [3MB]")).into_iter().map(TagSpec::from).collect();
+    let plan =
+        read("c.yaml", &one("name: b, tags: [x, y], layers: [1MB]")).unwrap().followed_by(Plan::given(given));
+    let repository = plan.repository("b").unwrap();
+    assert_eq!(repository.images().map(|tag| tag.size()).collect::<Vec<_>>(), [1_000_000, 3_000_000]);
+    assert_eq!(repository.image(repository.find("x").unwrap()).size(), 3_000_000);
+    assert!(!repository.has_referrers());
+    assert_eq!(plan.pulls().images(), 3);
 }
 
 #[test]

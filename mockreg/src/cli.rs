@@ -6,9 +6,11 @@ mod layer;
 mod serve;
 mod tables;
 
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 use crate::cache::CacheDir;
 use crate::server::tables;
@@ -95,7 +97,12 @@ impl Cache {
 
 /// Runs the program: reads the command line, does what it says, prints what went wrong.
 pub fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    start_logging(match command {
+        Command::Serve(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    });
+    let done = match command {
         Command::Serve(serve) => serve.run(),
         Command::Describe(describe) => describe.run(),
         Command::Layer(layer) => layer.run(),
@@ -109,6 +116,14 @@ pub fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Logs to standard error, as much as `RUST_LOG` asks for, else from `level` on.
+fn start_logging(level: LevelFilter) {
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
 }
 
 /// Reads and plans one catalogue file.

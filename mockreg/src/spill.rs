@@ -2,6 +2,7 @@
 //! that are given back when their blob goes: a descriptor for each blob would use up those of the connections, and a
 //! file without a name leaves nothing behind, however the program ends.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -30,8 +31,8 @@ pub(crate) struct Spill {
 struct Places {
     /// Pieces that were ever used; the file is so long.
     ever: u64,
-    /// Those of them that are free again.
-    free: Vec<u64>,
+    /// Those of them that are free again; the first is used first, which keeps the file short.
+    free: BTreeSet<u64>,
 }
 
 /// The disk took no more.
@@ -66,7 +67,7 @@ impl Spill {
     /// An empty piece.
     pub(crate) fn piece(self: &Arc<Self>) -> Piece {
         let mut places = self.places();
-        let place = places.free.pop().unwrap_or_else(|| {
+        let place = places.free.pop_first().unwrap_or_else(|| {
             places.ever += 1;
             places.ever - 1
         });
@@ -116,7 +117,7 @@ impl Drop for Piece {
             // Where the file system has no holes, the place is used again all the same.
             let _ = fallocate(&self.spill.file, hole, self.start(), self.spill.piece);
         }
-        self.spill.places().free.push(self.place);
+        self.spill.places().free.insert(self.place);
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use mockreg_proto::content_range::ByteRange;
 use mockreg_synth::image::PlannedLayer;
 use mockreg_synth::name::{self, PREFIX};
-use mockreg_synth::{Layer, LayerSpec};
+use mockreg_synth::{Content, Form, Layer, LayerSpec};
 use serde::Serialize;
 
 use super::{Cache, Failure};
@@ -18,9 +18,10 @@ use super::{Cache, Failure};
 Examples:
   mockreg layer synth/10mb > layer.tar.gz
   mockreg layer 1gib-x8 --index 7 --range 0-511 | xxd
+  mockreg layer 300mib-zstd | zstd -dc | tar tv
   mockreg layer 5gib --info")]
 pub(super) struct LayerCommand {
-    /// Name of the image, with or without `synth/`: 5gib, 1gib-x8, 300mib-tar, 64mib-c1
+    /// Name of the image, with or without `synth/`: 5gib, 1gib-x8, 300mib-zstd, 300mib-tar, 64mib-c1
     name: String,
     /// Which of its layers, from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -42,6 +43,10 @@ pub(super) struct LayerCommand {
 struct Info {
     repository: String,
     index: usize,
+    id: String,
+    form: Form,
+    content: Content,
+    media_type: &'static str,
     digest: String,
     diff_id: String,
     size: u64,
@@ -55,8 +60,8 @@ impl LayerCommand {
         let repository = format!("{PREFIX}{bare}");
         let image =
             name::parse(&repository, self.seed).with_context(|| format!("no layer is called {repository}"));
-        let layers = image.map_err(Failure::usage)?.layers;
-        let layers: Vec<LayerSpec> = layers.iter().filter_map(PlannedLayer::made).collect();
+        let image = image.map_err(Failure::usage)?;
+        let layers: Vec<LayerSpec> = image.layers.iter().filter_map(PlannedLayer::made).collect();
         let spec = *layers.get(self.index).ok_or_else(|| {
             Failure::usage(anyhow!("{repository} has layers 0 to {}, not {}", layers.len() - 1, self.index))
         })?;
@@ -67,6 +72,10 @@ impl LayerCommand {
             let info = Info {
                 repository,
                 index: self.index,
+                id: spec.id().to_string(),
+                form: spec.form(),
+                content: spec.content(),
+                media_type: image.media_types.layer(&spec),
                 digest: digests.digest.to_string(),
                 diff_id: digests.diff_id.to_string(),
                 size: spec.size(),

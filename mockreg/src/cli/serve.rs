@@ -1,6 +1,6 @@
 //! `mockreg serve`
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ use crate::server::Registry;
 Every repository under `synth/` is an image made on demand from its name; any tag will do:
   synth/5gib          one layer of 5 GiB
   synth/1gib-x8       eight layers of 1 GiB
+  synth/300mib-zstd   packed by zstd
   synth/300mib-tar    not compressed
   synth/64mib-x4-c1   incompressible
 
@@ -107,7 +108,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 impl Serve {
     /// Serves until a signal comes.
     pub(super) fn run(self) -> Result<(), Failure> {
-        start_logging();
         raise_descriptor_limit();
         let port_file = self.port_file.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
@@ -194,15 +194,6 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
-}
-
-/// Logs to standard error, as much as `RUST_LOG` asks for.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .from_env_lossy();
-    let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
 }
 
 /// A connection takes a descriptor; the limit that shells start with is often 1024.

@@ -9,6 +9,7 @@ use mockreg_proto::content_range::{ByteRange, RangeError};
 use mockreg_proto::digest::{Algorithm, Digest};
 
 use super::{CONTENT_DIGEST, UPLOAD_ID, value};
+use crate::auth::Action;
 use crate::body::{Body, Reply};
 use crate::call::{Call, parse_digest};
 use crate::content::{Content, NoRoom};
@@ -76,8 +77,8 @@ async fn mount(call: &Call) -> Result<Option<Reply>, Problem> {
 }
 
 /// Whether the client may read a repository that it wants a blob of.
-fn readable(_call: &Call, _repository: &str) -> bool {
-    true
+fn readable(call: &Call, repository: &str) -> bool {
+    call.access.may(repository, Action::Pull)
 }
 
 /// `PATCH`: the next bytes, as a stream or as a chunk with its place.

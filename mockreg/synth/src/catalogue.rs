@@ -48,7 +48,6 @@ pub struct Catalogue {
 /// One repository, or many that are generated.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "listed ones, the larger, are the rule")]
 pub enum Entry {
     /// `{name: library/app, tags: [v1], layers: [4MB]}`
     Listed(Repository),

@@ -15,7 +15,7 @@ const RECORD: usize = 3 + 8 + 16 + 32 + 32 + 4;
 pub fn encode(records: &[(LayerSpec, LayerDigests)]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(records.len() * RECORD);
     for (spec, digests) in records {
-        let (digest, diff_id) = (&digests.digest.as_bytes()[..], &digests.diff_id.as_bytes()[..]);
+        let (digest, diff_id) = (digests.digest.as_bytes(), digests.diff_id.as_bytes());
         if digest.len() != 32 || diff_id.len() != 32 {
             continue;
         }

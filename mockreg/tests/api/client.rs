@@ -7,8 +7,10 @@ use std::time::Duration;
 use mockreg::Registry;
 use mockreg_proto::digest::Digest;
 use mockreg_proto::journal::Record;
+use mockreg_proto::media_type::OCI_MANIFEST;
 use mockreg_synth::image::{Image, ImageSpec};
 use mockreg_synth::{Layer, LayerSpec, Tables, name};
+use serde_json::{Value, json};
 
 /// A test that waits longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,7 +32,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
@@ -241,6 +243,36 @@ pub(crate) fn push_blob_as(
     let answer = client.send("PUT", &format!("{location}?digest={digest}"), headers, bytes);
     assert_eq!(answer.status, 201, "{answer:?}");
     digest
+}
+
+/// A descriptor as manifests have it.
+pub(crate) fn descriptor(media_type: &str, digest: Digest, size: usize) -> Value {
+    json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size })
+}
+
+/// A manifest over a config and a layer that `repository` has.
+pub(crate) fn manifest(client: &mut Client, repository: &str) -> Value {
+    let config = push_blob(client, repository, b"{}");
+    let layer = push_blob(client, repository, b"layer");
+    json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config, 2),
+        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", layer, 5)],
+    })
+}
+
+/// Pushes a manifest under a tag or its digest, and returns its digest.
+pub(crate) fn put_manifest(client: &mut Client, repository: &str, reference: &str, body: &Value) -> Digest {
+    let text = body.to_string();
+    let put = client.send("PUT", &format!("/v2/{repository}/manifests/{reference}"), &[], text.as_bytes());
+    assert_eq!(put.status, 201, "{put:?}");
+    Digest::of(text.as_bytes())
+}
+
+/// The counters of the admin port.
+pub(crate) fn counters(registry: &Registry) -> Value {
+    Client::new(registry.admin_addr()).get("/counters").json()
 }
 
 /// Waits until the journal has a line that `wanted` picks: for what only the server's side knows to be over.

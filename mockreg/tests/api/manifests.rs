@@ -4,23 +4,7 @@ use mockreg_proto::digest::Digest;
 use mockreg_proto::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use serde_json::{Value, json};
 
-use crate::client::{Case, Client, check, push_blob, registry};
-
-fn descriptor(media_type: &str, digest: Digest, size: usize) -> Value {
-    json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size })
-}
-
-/// A manifest over a config and a layer that `repository` has.
-fn manifest(client: &mut Client, repository: &str) -> Value {
-    let config = push_blob(client, repository, b"{}");
-    let layer = push_blob(client, repository, b"layer");
-    json!({
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": descriptor("application/vnd.oci.image.config.v1+json", config, 2),
-        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", layer, 5)],
-    })
-}
+use crate::client::{Case, Client, check, descriptor, manifest, registry};
 
 #[test]
 fn bytes_and_type_come_back_as_they_were_pushed() {

@@ -158,6 +158,67 @@ fn a_layer_is_written_whole_or_in_part() {
     let info: Value = serde_json::from_slice(&run(&["layer", "100kb", "--info"]).stdout).unwrap();
     assert_eq!(info["digest"], Digest::of(&bytes).to_string());
     assert_eq!(info["size"], 100_000);
+    for (name, form, media_type) in [
+        ("100kb", "gzip", "application/vnd.oci.image.layer.v1.tar+gzip"),
+        ("100kb-zstd", "zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
+        ("102400-tar", "tar", "application/vnd.oci.image.layer.v1.tar"),
+    ] {
+        let info: Value = serde_json::from_slice(&run(&["layer", name, "--info"]).stdout).unwrap();
+        assert_eq!([&info["form"], &info["media_type"]], [form, media_type]);
+        let bytes = run(&["layer", name]).stdout;
+        assert_eq!(info["digest"], Digest::of(&bytes).to_string());
+        assert_eq!(info["size"], bytes.len());
+        assert!(run(&["layer", name, "--range", "99000-200000"]).stdout == bytes[99_000..]);
+    }
+}
+
+#[test]
+fn tables_are_derived_and_checked() {
+    let checked = run(&["tables", "check", "--sample", "20"]);
+    assert_eq!(String::from_utf8_lossy(&checked.stdout), "20 of 20 pieces are right\n");
+    assert_eq!(checked.status.code(), Some(0));
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tables");
+    let derived = run(&["tables", "derive", "--to", "2MiB", "--out", file.to_str().unwrap()]);
+    assert_eq!(derived.status.code(), Some(0), "{}", stderr(&derived));
+    let derived = std::fs::read(&file).unwrap();
+    let shipped = include_bytes!("../../synth/tables/checkpoints-v1.bin");
+    // After the name and the 36 counts come the points of the first stream's tar, in both.
+    assert_eq!(derived[..16], shipped[..16]);
+    assert_eq!(derived[160..160 + 4 * 36], shipped[160..160 + 4 * 36]);
+
+    let too_far = run(&["tables", "derive", "--to", "65GiB", "--out", file.to_str().unwrap()]);
+    assert_eq!(too_far.status.code(), Some(2));
+    assert!(stderr(&too_far).contains("64GiB"), "{}", stderr(&too_far));
+}
+
+/// What one run hashes beyond the tables that are shipped, the next finds in the directory.
+#[test]
+fn what_is_computed_is_kept_in_the_cache_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("cache");
+    // 16.5 GiB: two checkpoints beyond those of the blob, and some of the tar.
+    let info = || {
+        let output = run(&["layer", "16.5gib", "--info", "--table-cache", cache.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), stderr(&output))
+    };
+    let (first, _) = info();
+    let mut files: Vec<_> = std::fs::read_dir(&cache).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort_unstable();
+    let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["chain-s3-gzip.v1", "chain-s3-tar.v1"]);
+    let written = || files.iter().map(|file| std::fs::metadata(file).unwrap().modified().unwrap()).max();
+    let before = written();
+    assert_eq!(info(), (first.clone(), String::new()));
+    assert_eq!(written(), before, "nothing was computed again");
+    // Damaged, it is.
+    std::fs::write(&files[0], "nonsense").unwrap();
+    let (again, said) = info();
+    assert_eq!(again, first);
+    assert!(said.contains("written anew"), "{said}");
+    assert_eq!(info(), (first, String::new()));
 }
 
 #[test]

@@ -126,9 +126,9 @@ fn what_cannot_be_made_says_why() {
             Case::new("odd tar", "GET", "/v2/synth/10001-tar/manifests/v1", 404)
                 .code("NAME_UNKNOWN")
                 .says("512"),
-            Case::new("form to come", "GET", "/v2/synth/1mb-zstd/manifests/v1", 404)
+            Case::new("no such form", "GET", "/v2/synth/1mb-lzma/manifests/v1", 404)
                 .code("NAME_UNKNOWN")
-                .says("supported"),
+                .says("-zstd"),
             Case::new("tags", "GET", "/v2/synth/huge/tags/list", 404).code("NAME_UNKNOWN"),
             Case::new("nowhere", "GET", "/v2/library/app/manifests/v1", 404)
                 .code("NAME_UNKNOWN")

@@ -8,7 +8,20 @@ use mockreg_synth::{Layer, LayerSpec};
 use crate::client::{Client, bytes_of, foreign, layer, open_upload, registry};
 
 /// From the least layer to one of several cycles of its stream, in every form.
-const NAMES: [&str; 8] = ["553", "10kb", "100kb", "3mb", "8mb", "1536-tar", "1mib-tar", "2mb-c1"];
+const NAMES: [&str; 12] = [
+    "553",
+    "10kb",
+    "100kb",
+    "3mb",
+    "8mb",
+    "1536-tar",
+    "1mib-tar",
+    "2mb-c1",
+    "528-zstd",
+    "100kb-zstd",
+    "3mb-zstd",
+    "2mb-zstd-c1",
+];
 
 fn counters(registry: &Registry) -> serde_json::Value {
     Client::new(registry.admin_addr()).get("/counters").json()
@@ -50,18 +63,35 @@ fn a_synthetic_layer_becomes_a_recipe_and_stays_pullable() {
 }
 
 #[test]
+fn a_unique_layer_becomes_a_recipe_as_well() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    let names = ["553", "3mb", "3mb-c1", "3mb-zstd", "3mb-zstd-c1", "3mib-tar", "3mib-tar-c1"];
+    for name in names {
+        let bytes = bytes_of(layer(name).unique());
+        let digest = Digest::of(&bytes);
+        assert_eq!(upload(&mut client, &bytes, 70_001, &digest).status, 201, "{name}");
+        assert!(client.get(&format!("/v2/a/blobs/{digest}")).body == bytes, "{name}");
+    }
+    let counters = counters(&registry);
+    assert_eq!([&counters["recipes"], &counters["stored_bytes"]], [names.len(), 0]);
+}
+
+#[test]
 fn the_tar_of_a_layer_is_a_recipe_too() {
     let registry = registry();
     let mut client = Client::of(&registry);
-    let spec: LayerSpec = layer("1mb");
-    let made = Layer::new(spec);
-    let tar: Vec<u8> = made.read_tar(0, made.tar_size()).flatten().collect();
-    let digest = Digest::of(&tar);
-    assert_eq!(upload(&mut client, &tar, 50_000, &digest).status, 201);
-    assert!(client.get(&format!("/v2/a/blobs/{digest}")).body == tar);
-    assert_eq!(counters(&registry)["recipes"], 1);
-    let tail = client.send("GET", &format!("/v2/a/blobs/{digest}"), &[("Range", "bytes=-700")], b"");
-    assert!(tail.body == tar[tar.len() - 700..]);
+    for (count, name) in ["1mb", "1mb-zstd"].into_iter().enumerate() {
+        let spec: LayerSpec = layer(name);
+        let made = Layer::new(spec);
+        let tar: Vec<u8> = made.read_tar(0, made.tar_size()).flatten().collect();
+        let digest = Digest::of(&tar);
+        assert_eq!(upload(&mut client, &tar, 50_000, &digest).status, 201);
+        assert!(client.get(&format!("/v2/a/blobs/{digest}")).body == tar);
+        assert_eq!(counters(&registry)["recipes"], count + 1);
+        let tail = client.send("GET", &format!("/v2/a/blobs/{digest}"), &[("Range", "bytes=-700")], b"");
+        assert!(tail.body == tar[tar.len() - 700..]);
+    }
 }
 
 #[test]

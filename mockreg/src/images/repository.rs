@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use mockreg_proto::digest::{Algorithm, Digest};
 use mockreg_proto::reference::Reference;
+use mockreg_synth::LayerSpec;
 use mockreg_synth::catalogue::{Plan, PlannedRepository};
-use mockreg_synth::image::TagSpec;
+use mockreg_synth::image::{PlannedLayer, TagSpec};
 use tokio::sync::OnceCell;
 
 use super::built::Built;
@@ -173,11 +174,22 @@ impl Repository {
 /// Images whose size is added up for the log.
 const MEASURED: usize = 1000;
 
+/// Images whose layers are hashed beside each other for an index.
+const BATCH: u32 = 64;
+
 fn index(name: &Arc<str>, source: &Source, shared: &Shared) -> Index {
     let mut indexer = Indexer::default();
-    for number in 0..source.len(name) {
-        let built = Built::new(Arc::clone(name), source.image(name, number), &shared.tables);
-        indexer.add(number, built.digests());
+    let count = source.len(name);
+    for first in (0..count).step_by(BATCH as usize) {
+        let numbers = first..count.min(first.saturating_add(BATCH));
+        let images: Vec<TagSpec> = numbers.clone().map(|number| source.image(name, number)).collect();
+        let layers: Vec<LayerSpec> =
+            images.iter().flat_map(TagSpec::layers).filter_map(PlannedLayer::spec).collect();
+        shared.tables.prepare(&layers);
+        for (number, image) in numbers.zip(images) {
+            let built = Built::new(Arc::clone(name), image, &shared.tables);
+            indexer.add(number, built.digests());
+        }
     }
     indexer.finish()
 }

@@ -454,11 +454,9 @@ fn an_image_is_found_by_its_tag() {
 
 #[test]
 fn pulls_follow_the_laws_of_the_entries() {
-    let text = format!(
-        "schema_version: 1\nrepositories:\n  - {{name: a, tags: {{prefix: v, count: 100}}, layers: [1MB]}}\n  \
-         - {{generate: {{prefix: t, count: 300, tags: 1..5, layers: 1, size: 1MB}}}}\n"
-    );
-    let plan = read("c.yaml", &text).unwrap();
+    let text = "schema_version: 1\nrepositories:\n  - {name: a, tags: {prefix: v, count: 100}, layers: [1MB]}\n  \
+                - {generate: {prefix: t, count: 300, tags: 1..5, layers: 1, size: 1MB}}\n";
+    let plan = read("c.yaml", text).unwrap();
     let pulls = plan.pulls();
     let all = plan.images().count() as u64;
     assert_eq!(pulls.images(), all);

@@ -1,44 +1,37 @@
 //! The admin port: is it up, what has it seen, what shall it serve. Not for the clients under test. Whatever goes
-//! wrong is answered with `{"error": …}`.
+//! wrong is answered with `{"error": …}`. This file is the table of routes and the small ones among them; `openapi`
+//! tells a program the same table, `serve` is the port itself.
 
-use std::fmt::Write as _;
+mod body;
+mod catalogue;
+mod journal;
+mod openapi;
+mod serve;
+mod verify;
+
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body as AxumBody;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
-use bytes::Bytes;
-use mockreg_synth::catalogue::Plan;
+use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
+use self::body::Whole;
+pub(crate) use self::catalogue::{Document, Given};
+pub(crate) use self::serve::serve;
 use crate::core::Core;
-use crate::journal::Extent;
-use crate::metrics::{Levels, Totals};
 
-/// Largest body of `PUT /catalog`: some 100,000 images, listed one by one.
-const MAX_CATALOGUE: usize = 16 << 20;
 /// The type of JSON answers.
 const JSON: &str = "application/json";
 /// Longest reason that is taken over from an answer in plain text; those of axum are a sentence.
 const MAX_REASON: usize = 4 << 10;
-
-/// Serves the admin port until told to stop.
-pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-    let stopped = async move {
-        // A sender that is gone has stopped as well.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    if let Err(error) = axum::serve(listener, routes(core)).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the admin port stopped serving");
-    }
-}
+/// Largest body of the routes that take a few words.
+const MAX_WORDS: usize = 64 << 10;
 
 fn routes(core: Arc<Core>) -> Router {
     Router::new()
@@ -46,10 +39,11 @@ fn routes(core: Arc<Core>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/counters", get(counters))
-        .route("/journal", get(journal).delete(clear_journal))
-        .route("/catalog", put(put_catalogue))
+        .route("/journal", get(journal::read).delete(journal::clear))
+        .route("/catalog", get(catalogue::read).put(catalogue::replace))
         .route("/reset", post(reset))
-        .layer(DefaultBodyLimit::max(MAX_CATALOGUE))
+        .route("/verify", post(verify::verify))
+        .route("/openapi.json", get(|| async { json(openapi::document()) }))
         .layer(from_fn(errors_as_json))
         .with_state(core)
 }
@@ -69,11 +63,10 @@ async fn errors_as_json(request: Request, next: Next) -> Response {
         ("", StatusCode::NOT_FOUND) => format!("{asked}: there is no such route"),
         ("", StatusCode::METHOD_NOT_ALLOWED) => format!("{asked}: the route answers what `Allow` lists"),
         ("", status) => format!("{asked}: {status}"),
-        (_, StatusCode::PAYLOAD_TOO_LARGE) => format!("request body: larger than {MAX_CATALOGUE} bytes"),
         (text, _) => text.to_owned(),
     };
     head.headers.remove(CONTENT_LENGTH);
-    let mut reply = refused(&reason);
+    let mut reply = refused(status, &reason);
     head.headers.extend(std::mem::take(reply.headers_mut()));
     Response::from_parts(head, reply.into_body())
 }
@@ -86,109 +79,31 @@ async fn ready(State(core): State<Arc<Core>>) -> Response {
 }
 
 async fn metrics(State(core): State<Arc<Core>>) -> Response {
-    core.telemetry.settle();
-    ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], core.telemetry.metrics.text(core.levels())).into_response()
-}
-
-/// `GET /counters`
-#[derive(Serialize)]
-struct Counters {
-    #[serde(flatten)]
-    totals: Totals,
-    open_connections: u64,
-    #[serde(flatten)]
-    levels: Levels,
-    journal: Extent,
+    let counters = core.counters();
+    let text = core.telemetry.metrics.text(counters.levels, &counters.tallied);
+    ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response()
 }
 
 async fn counters(State(core): State<Arc<Core>>) -> Response {
-    core.telemetry.settle();
-    json(&Counters {
-        totals: core.telemetry.metrics.totals(),
-        open_connections: core.telemetry.metrics.open_connections.get().unsigned_abs(),
-        levels: core.levels(),
-        journal: core.telemetry.journal.extent(),
-    })
+    json(&core.counters())
 }
 
-#[derive(Deserialize)]
-struct Since {
-    #[serde(default)]
-    since: u64,
-}
-
-/// `GET /journal?since=N`: made while it is sent, so a full journal takes no memory a second time.
-async fn journal(State(core): State<Arc<Core>>, Query(Since { mut since }): Query<Since>) -> Response {
-    core.telemetry.settle();
-    // Lines that come later are for the next reader: a busy server would never end this answer.
-    let last = core.telemetry.journal.extent().last_seq;
-    let batches = std::iter::from_fn(move || {
-        let records = core.telemetry.journal.after(since);
-        let records: Vec<_> = records.into_iter().take_while(|record| record.seq <= last).collect();
-        since = records.last()?.seq;
-        let mut text = String::new();
-        for record in &records {
-            let line = serde_json::to_string(record).expect("a record always serialises");
-            writeln!(text, "{line}").expect("a string takes everything");
-        }
-        Some(Bytes::from(text))
-    });
-    ([(CONTENT_TYPE, "application/x-ndjson")], AxumBody::new(Batches(Box::new(batches)))).into_response()
-}
-
-/// A body of unknown length, made batch by batch.
-struct Batches(crate::body::Pieces);
-
-impl http_body::Body for Batches {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        std::task::Poll::Ready(self.0.next().map(|batch| Ok(http_body::Frame::data(batch))))
-    }
-}
-
-async fn clear_journal(State(core): State<Arc<Core>>) -> StatusCode {
-    core.telemetry.settle();
-    core.telemetry.journal.clear();
-    StatusCode::NO_CONTENT
-}
-
-/// `PUT /catalog`: replaces all that the catalogue offered; pushed content stays.
-async fn put_catalogue(State(core): State<Arc<Core>>, body: Bytes) -> Response {
-    match tokio::task::spawn_blocking(move || planned(&body)).await {
-        Ok(Ok(plan)) => {
-            core.replace_catalogue(plan);
-            tokio::spawn(async move { core.images.prepare().await });
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Ok(Err(reason)) => refused(&reason),
-        Err(error) => {
-            tracing::error!(%error, "a catalogue was not read");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
-}
-
-/// What a catalogue means. A large one takes a moment to read.
-fn planned(body: &[u8]) -> Result<Plan, String> {
-    let text = std::str::from_utf8(body).map_err(|error| format!("request body: {error}"))?;
-    mockreg_synth::catalogue::read("request body", text).map_err(|error| error.to_string())
-}
-
-/// `POST /reset`
-#[derive(Default, Deserialize)]
+/// Body of `POST /reset`; none at all is an empty one.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Reset {
+    /// Stamped into every journal line from now on. None: no stamp.
     run_id: Option<String>,
 }
 
-async fn reset(State(core): State<Arc<Core>>, body: Bytes) -> Response {
+/// `POST /reset`: forgets pushes, uploads, journal and counters; the catalogue stays.
+async fn reset(State(core): State<Arc<Core>>, Whole(body): Whole<MAX_WORDS>) -> Response {
     let reset = match body.trim_ascii() {
         [] => Ok(Reset::default()),
+        // serde would take `["run-7"]` for a struct as well.
+        text if !text.starts_with(b"{") => {
+            return refused(StatusCode::BAD_REQUEST, "request body: not a JSON object");
+        }
         text => serde_json::from_slice(text),
     };
     match reset {
@@ -196,17 +111,17 @@ async fn reset(State(core): State<Arc<Core>>, body: Bytes) -> Response {
             core.reset(run_id.as_deref());
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(error) => refused(&format!("request body: {error}")),
+        Err(error) => refused(StatusCode::BAD_REQUEST, &format!("request body: {error}")),
     }
 }
 
 fn json(value: &impl Serialize) -> Response {
-    let text = serde_json::to_string(value).expect("numbers and texts always serialise") + "\n";
+    let text = serde_json::to_string(value).expect("what this port answers always serialises") + "\n";
     ([(CONTENT_TYPE, JSON)], text).into_response()
 }
 
-fn refused(reason: &str) -> Response {
+fn refused(status: StatusCode, reason: &str) -> Response {
     let mut reply = json(&serde_json::json!({ "error": reason }));
-    *reply.status_mut() = StatusCode::BAD_REQUEST;
+    *reply.status_mut() = status;
     reply
 }

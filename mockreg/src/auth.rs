@@ -14,10 +14,10 @@ use http::header::WWW_AUTHENTICATE;
 
 pub(crate) use authorization::Authorization;
 pub use policy::{PostAnswer, TokenPolicy};
-#[allow(unused_imports, reason = "for mounts that name no source")]
 pub(crate) use scope::{Access, Action, Scope, list};
 pub(crate) use token::{Mint, Purpose, SERVICE};
 use users::Verifier;
+pub(crate) use users::random_key;
 pub use users::{HtpasswdError, Users};
 
 use crate::call::Call;
@@ -39,7 +39,6 @@ pub struct Auth {
     users: Users,
     anonymous_pull: bool,
     push_deletes: bool,
-    tokens: TokenPolicy,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,12 +79,21 @@ impl Auth {
         self.push_deletes = implied;
         self
     }
+}
 
-    /// How tokens are made, refused and asked for. Default: right.
-    #[must_use]
-    pub fn tokens(mut self, policy: TokenPolicy) -> Self {
-        self.tokens = policy;
-        self
+/// Who sent a request, as far as the registry knows.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    /// What it may do.
+    pub(crate) access: Access,
+    /// Its name; `None` where nobody was asked or nobody logged in.
+    pub(crate) user: Option<String>,
+}
+
+impl Default for Sender {
+    /// Somebody who may do nothing.
+    fn default() -> Self {
+        Self { access: Access::Granted(Vec::new()), user: None }
     }
 }
 
@@ -101,13 +109,13 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// A guard who does as `auth` says.
-    pub(crate) fn new(auth: Auth) -> Self {
+    /// A guard who does as `auth` says, with such tokens.
+    pub(crate) fn new(auth: Auth, tokens: TokenPolicy) -> Self {
         Self {
             mode: auth.mode,
             anonymous_pull: auth.anonymous_pull,
             push_deletes: auth.push_deletes,
-            tokens: auth.tokens,
+            tokens,
             mint: Mint::new(),
             users: Verifier::new(auth.users),
         }
@@ -122,26 +130,28 @@ impl Guard {
     ///
     /// # Errors
     /// 401 with a challenge that says what the client would need.
-    pub(crate) async fn check(&self, call: &Call) -> Result<Access, Problem> {
+    pub(crate) async fn check(&self, call: &Call) -> Result<Sender, Problem> {
         // The token service asks by itself, who and for what.
         if call.target.endpoint == Endpoint::Token {
-            return Ok(Access::Granted(Vec::new()));
+            return Ok(Sender::default());
         }
         let needs = || need::needs(&call.target, &call.method, &call.query, self.push_deletes);
         match self.mode {
-            Mode::None => Ok(Access::Everything),
+            Mode::None => Ok(Sender { access: Access::Everything, user: None }),
             Mode::Basic => self.check_password(call, &needs()).await,
             Mode::Bearer => self.check_token(call, &needs()),
         }
     }
 
-    async fn check_password(&self, call: &Call, needs: &[Scope]) -> Result<Access, Problem> {
+    async fn check_password(&self, call: &Call, needs: &[Scope]) -> Result<Sender, Problem> {
         let refused = |detail: &str| Err(self.ask_for_password(Problem::new(Fault::Unauthorized, detail)));
         match Authorization::of(&call.headers) {
             Authorization::Basic(name, password) if self.users.is_right(&name, &password).await => {
-                Ok(Access::Everything)
+                Ok(Sender { access: Access::Everything, user: Some(name) })
             }
-            Authorization::Nobody if self.lets_pull(needs) => Ok(Access::Pulls),
+            Authorization::Nobody if self.lets_pull(needs) => {
+                Ok(Sender { access: Access::Pulls, user: None })
+            }
             Authorization::Nobody => refused("name and password are needed"),
             Authorization::Basic(name, _) => {
                 refused(&format!("`{name}` is unknown, or has another password"))
@@ -157,7 +167,7 @@ impl Guard {
         self.anonymous_pull && !needs.is_empty() && needs.iter().all(|need| Access::Pulls.covers(need))
     }
 
-    fn check_token(&self, call: &Call, needs: &[Scope]) -> Result<Access, Problem> {
+    fn check_token(&self, call: &Call, needs: &[Scope]) -> Result<Sender, Problem> {
         let refused = |fault, detail: &str, error| {
             let problem = Problem::new(fault, detail);
             Err(self.ask_for_token(problem, &call.origin(), needs, error))
@@ -179,7 +189,7 @@ impl Guard {
             Ok(claims) => {
                 let access = Access::Granted(claims.access);
                 match needs.iter().find(|need| !access.covers(need)) {
-                    None => Ok(access),
+                    None => Ok(Sender { access, user: Some(claims.sub).filter(|user| !user.is_empty()) }),
                     Some(need) => {
                         let detail = format!("the token does not grant {need}");
                         refused(Fault::ScopeInsufficient, &detail, Some("insufficient_scope"))

@@ -1,6 +1,5 @@
 //! One request in the hands of its handler: head, target, body, and the journal entry that follows it.
 
-use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName};
 use http::{HeaderMap, Method};
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::Reference;
 
-use crate::auth::Access;
+use crate::auth::Sender;
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::inflow::{Broken, Inflow};
+use crate::pace::Pace;
 use crate::problem::{Fault, Problem};
 use crate::query::Query;
+use crate::quota::Client;
 use crate::route::Target;
 
 /// Most body bytes read after a refusal, so that the connection can serve the next request. More than that, and
@@ -28,11 +28,23 @@ const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// What a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The registry.
+    Registry,
+    /// The second listener, for downloads.
+    Downloads,
+}
+
 /// How a connection came in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entrance {
+    pub(crate) door: Door,
     /// The server's own address on it.
     pub(crate) local: SocketAddr,
+    /// The client's.
+    pub(crate) remote: SocketAddr,
     /// It is under TLS.
     pub(crate) secure: bool,
 }
@@ -45,12 +57,17 @@ pub(crate) struct Call {
     pub(crate) target: Target,
     pub(crate) query: Query,
     pub(crate) exchange: Exchange,
-    /// What the sender may do; enough for this request, once its handler runs.
-    pub(crate) access: Access,
+    /// Who sent it; allowed to, once its handler runs.
+    pub(crate) sender: Sender,
+    /// What every answer to it says, whatever else it says.
+    pub(crate) notes: HeaderMap,
     entrance: Entrance,
+    /// What the body draws on, and bytes that have come and are not yet paid for.
+    pace: Option<Pace>,
+    unpaid: usize,
     /// Host and port as the client has them.
     host: Option<String>,
-    body: Incoming,
+    body: Inflow,
     /// The client waits for a go-ahead, which reading the body sends.
     waits: bool,
 }
@@ -59,7 +76,7 @@ impl Call {
     /// Takes a request apart.
     pub(crate) fn new(
         core: Arc<Core>,
-        request: http::Request<Incoming>,
+        request: http::Request<Inflow>,
         target: Target,
         exchange: Exchange,
         entrance: Entrance,
@@ -75,8 +92,11 @@ impl Call {
             target,
             query,
             exchange,
-            access: Access::Granted(Vec::new()),
+            sender: Sender::default(),
+            notes: HeaderMap::new(),
             entrance,
+            pace: None,
+            unpaid: 0,
             host: host.filter(|host| is_host(host)).map(ToOwned::to_owned),
             headers: head.headers,
             body,
@@ -88,10 +108,40 @@ impl Call {
     /// between may say by `X-Forwarded-Proto` that the client speaks TLS with it.
     pub(crate) fn origin(&self) -> String {
         let forwarded = self.header(&FORWARDED_PROTO).filter(|scheme| matches!(*scheme, "http" | "https"));
-        let scheme = forwarded.unwrap_or(if self.entrance.secure { "https" } else { "http" });
         match &self.host {
-            Some(host) => format!("{scheme}://{host}"),
-            None => format!("{scheme}://{}", self.entrance.local),
+            Some(host) => format!("{}://{host}", forwarded.unwrap_or(self.scheme())),
+            None => format!("{}://{}", forwarded.unwrap_or(self.scheme()), self.entrance.local),
+        }
+    }
+
+    /// What URLs for another port of this server begin with: the host as the client has it, and that port.
+    pub(crate) fn origin_at(&self, port: u16) -> String {
+        let host = self.host.as_deref().map_or_else(|| self.entrance.local.ip().to_string(), without_port);
+        format!("{}://{host}:{port}", self.scheme())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.entrance.secure { "https" } else { "http" }
+    }
+
+    /// Who the request counts against.
+    pub(crate) fn client(&self) -> Client {
+        Client { address: self.entrance.remote.ip().to_canonical(), user: self.sender.user.clone() }
+    }
+
+    /// Lets the body come no faster than `pace` allows.
+    pub(crate) fn slow_down(&mut self, pace: Option<Pace>) {
+        self.pace = pace;
+    }
+
+    /// Waits until what has come is allowed. If the future is dropped, the rest is waited for next time.
+    async fn pay(&mut self) {
+        let Some(pace) = &self.pace else { return };
+        while self.unpaid > 0 {
+            match pace.take(self.unpaid) {
+                Ok(count) => self.unpaid -= count,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
         }
     }
 
@@ -130,7 +180,7 @@ impl Call {
 
     /// The announced length of the body; `None` where it comes in chunks.
     pub(crate) fn announced(&self) -> Option<u64> {
-        let bare = || self.body.is_end_stream().then_some(0);
+        let bare = || self.body.is_end().then_some(0);
         self.header(&CONTENT_LENGTH).and_then(|length| length.parse().ok()).or_else(bare)
     }
 
@@ -140,51 +190,40 @@ impl Call {
     /// The client went away, or sent nothing for too long.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         self.waits = false;
+        self.pay().await;
         let idle = self.core.limits.body_idle;
-        loop {
-            let frame = match tokio::time::timeout(idle, self.body.frame()).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(self.broken(&error)),
-                Err(_) => {
-                    self.exchange.broke("error:body_idle");
-                    return Err(Problem::new(
-                        Fault::BodyIdle,
-                        format!("no byte of the body came for {idle:?}"),
-                    ));
-                }
-            };
-            // Trailers mean nothing here.
-            if let Ok(bytes) = frame.into_data() {
+        match tokio::time::timeout(idle, self.body.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(bytes))) => {
                 self.exchange.received(bytes.len() as u64);
-                return Ok(Some(bytes));
+                self.unpaid = bytes.len();
+                Ok(Some(bytes))
+            }
+            Ok(Some(Err(Broken::Malformed(reason)))) => {
+                self.exchange.broke("error:malformed_body");
+                let detail = format!("the body is not in chunks as announced: {reason}");
+                Err(Problem::new(Fault::BodyBroken, detail))
+            }
+            Ok(Some(Err(Broken::Gone))) => {
+                self.exchange.broke("client_closed");
+                Err(Problem::new(Fault::BodyBroken, "the body ended before what was announced had come"))
+            }
+            Err(_) => {
+                self.exchange.broke("error:body_idle");
+                Err(Problem::new(Fault::BodyIdle, format!("no byte of the body came for {idle:?}")))
             }
         }
     }
 
-    fn broken(&mut self, error: &hyper::Error) -> Problem {
-        use std::io::{Error as IoError, ErrorKind};
-        let cause = error.source().and_then(|source| source.downcast_ref::<IoError>()).map(IoError::kind);
-        if matches!(cause, Some(ErrorKind::InvalidInput | ErrorKind::InvalidData)) {
-            self.exchange.broke("error:malformed_body");
-            return Problem::new(
-                Fault::BodyBroken,
-                format!("the body is not in chunks as announced: {error}"),
-            );
-        }
-        self.exchange.broke("client_closed");
-        Problem::new(Fault::BodyBroken, "the body ended before what was announced had come")
-    }
-
     /// Reads a little of a body that nobody wanted, so that the client can read why and go on.
     pub(crate) async fn drain(&mut self) {
-        if self.waits || self.body.is_end_stream() {
+        if self.waits || self.body.is_end() {
             return;
         }
         let read = async {
             let mut left = DRAIN_BYTES;
-            while let Some(Ok(frame)) = self.body.frame().await {
-                let count = frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+            while let Some(Ok(bytes)) = self.body.next().await {
+                let count = bytes.len() as u64;
                 self.exchange.received(count);
                 let Some(rest) = left.checked_sub(count) else { return };
                 left = rest;
@@ -199,6 +238,16 @@ impl Call {
 fn is_host(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)
+}
+
+/// The host of `host:port`, or of `host` alone.
+fn without_port(host: &str) -> String {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            name.into()
+        }
+        _ => host.into(),
+    }
 }
 
 /// A digest, or the answer to a malformed one.

@@ -1,10 +1,13 @@
 //! The command line: what was typed, and which command that is. What the commands do is in files of their own.
 
+mod ca;
 mod describe;
 mod healthcheck;
 mod layer;
 mod serve;
 mod tables;
+mod vendor;
+mod verify;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -40,18 +43,26 @@ Examples:
   mockreg serve --catalog images.yaml
       The repositories, tags and layers that a file lists.
   mockreg layer synth/10mb | tar tzv
-      One layer, without a registry.";
+      One layer, without a registry.
+  mockreg verify http://127.0.0.1:5000/synth/10mb http://127.0.0.1:5001/mirror/10mb
+      Whether a copy is the same, byte for byte.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a registry until Ctrl-C or SIGTERM
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Say what a catalogue holds, with every digest
     Describe(describe::Describe),
     /// Write the bytes of one synthetic layer to standard output, or its digests
     Layer(layer::LayerCommand),
     /// Derive or check the checkpoints that digests of large layers start from
     Tables(tables::TablesCommand),
+    /// Print the certificate that clients of `serve --tls-auto` have to trust
+    Ca(ca::Ca),
+    /// Say how well-known registries differ from the specification
+    Vendor(vendor::VendorCommand),
+    /// Compare two repositories or registries, byte for byte
+    Verify(verify::Verify),
     /// Ask a running server whether it is well; exits with 0 if it is
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -107,6 +118,9 @@ pub fn main() -> ExitCode {
         Command::Describe(describe) => describe.run(),
         Command::Layer(layer) => layer.run(),
         Command::Tables(tables) => tables.run(),
+        Command::Ca(ca) => ca.run(),
+        Command::Vendor(vendor) => vendor.run(),
+        Command::Verify(verify) => verify.run(),
         Command::Healthcheck(check) => check.run(),
     };
     match done {

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use mockreg_synth::catalogue::{Catalogue, CatalogueError, Plan};
 use mockreg_synth::image::{ImageSpec, TagSpec};
+use mockreg_synth::name::{self, NameError};
 use thiserror::Error;
 
+use crate::admin::Given;
 use crate::auth::Auth;
 use crate::cache::CacheDir;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyError};
 use crate::server::Registry;
+use crate::tls::{Tls, TlsError};
 use crate::upload::SESSION_IDLE;
 
 /// How long a connection may take to send the head of a request, or stay idle between two.
@@ -35,7 +38,8 @@ pub struct Builder {
     pub(crate) name: String,
     pub(crate) seed: u64,
     pub(crate) plan: Plan,
-    catalogue_error: Option<CatalogueError>,
+    catalogue_error: Option<BadImages>,
+    pub(crate) given: Given,
     pub(crate) memory_budget: u64,
     pub(crate) on_demand: bool,
     pub(crate) listen: SocketAddr,
@@ -48,6 +52,15 @@ pub struct Builder {
     pub(crate) upload_idle: Duration,
     pub(crate) limits: Limits,
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) redirect_blobs: Option<SocketAddr>,
+}
+
+/// Images that were asked for and cannot be made.
+#[derive(Clone, Debug)]
+enum BadImages {
+    Catalogue(CatalogueError),
+    Name(String, NameError),
 }
 
 /// Why a registry did not start.
@@ -56,7 +69,7 @@ pub enum StartError {
     /// A port cannot be listened on: it is taken, or the address is not this machine's.
     #[error("the {port} port cannot listen on {address}")]
     Listen {
-        /// `registry` or `admin`.
+        /// `registry`, `admin` or `downloads`.
         port: &'static str,
         /// The address asked for.
         address: SocketAddr,
@@ -66,6 +79,17 @@ pub enum StartError {
     /// A catalogue describes images that cannot be made.
     #[error("the catalogue cannot be served")]
     Catalogue(#[source] CatalogueError),
+    /// A policy says what cannot be meant.
+    #[error("the policy cannot be kept")]
+    Policy(#[source] PolicyError),
+    /// An image was asked for by a name that means none.
+    #[error("the image `{name}` cannot be made")]
+    Image {
+        /// The name asked for.
+        name: String,
+        /// Why it means none.
+        source: NameError,
+    },
     /// The journal file cannot be created.
     #[error("the journal file {path} cannot be created")]
     JournalFile {
@@ -74,6 +98,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no certificate to speak TLS with.
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] TlsError),
     /// Nothing can be written to the spill directory.
     #[error("the spill directory {path} cannot be used")]
     Spill {
@@ -95,6 +122,7 @@ impl Default for Builder {
             seed: 1,
             plan: Plan::default(),
             catalogue_error: None,
+            given: Given::None,
             memory_budget: MEMORY_BUDGET,
             on_demand: true,
             listen: any_port,
@@ -107,6 +135,8 @@ impl Default for Builder {
             upload_idle: SESSION_IDLE,
             limits: Limits { header_timeout: HEADER_TIMEOUT, body_idle: BODY_IDLE },
             auth: Auth::none(),
+            tls: None,
+            redirect_blobs: None,
         }
     }
 }
@@ -129,24 +159,46 @@ impl Builder {
     /// Adds the images of a catalogue. May be called several times; of two images with one tag the later counts.
     #[must_use]
     pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
+        self.given = self.given.and(serde_json::to_vec(&catalogue).ok().map(Into::into));
         match Plan::new(catalogue) {
             Ok(plan) => self.plan = self.plan.followed_by(plan),
-            Err(error) => self.catalogue_error = Some(error),
+            Err(error) => self.catalogue_error = Some(BadImages::Catalogue(error)),
+        }
+        self
+    }
+
+    /// Adds one image: `repository` and `tag` as it is to be pulled, `name` what it consists of, in the words that
+    /// stand behind `synth/`: `10mb`, `1gib-x8`, `300mib-tar`.
+    #[must_use]
+    pub fn image(mut self, repository: &str, tag: &str, name: &str) -> Self {
+        match name::tagged(&format!("{}{name}", name::PREFIX), self.seed) {
+            Ok(mut made) => {
+                for image in &mut made.images {
+                    (image.repository, image.tag) = (repository.to_owned(), tag.to_owned());
+                }
+                self.plan = self.plan.followed_by(Plan::given(vec![made]));
+                self.given = Given::Several;
+            }
+            Err(source) => self.catalogue_error = Some(BadImages::Name(name.to_owned(), source)),
         }
         self
     }
 
     /// Adds images that are planned already.
     #[must_use]
-    pub fn images(mut self, images: Vec<ImageSpec>) -> Self {
+    pub fn images(self, images: Vec<ImageSpec>) -> Self {
         let images = images.into_iter().map(TagSpec::from).collect();
-        self.plan = self.plan.followed_by(Plan::given(images));
-        self
+        self.plan(Plan::given(images))
     }
 
     /// Adds what one or several catalogues mean.
     #[must_use]
     pub fn plan(mut self, plan: Plan) -> Self {
+        let documents = serde_json::to_vec(plan.catalogues().next().unwrap_or(&Catalogue::default()));
+        self.given = match plan.catalogues().count() {
+            1 if !plan.has_given() => self.given.and(documents.ok().map(Into::into)),
+            _ => Given::Several,
+        };
         self.plan = self.plan.followed_by(plan);
         self
     }
@@ -244,14 +296,31 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS on the registry port. Default: plain HTTP.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Downloads of blobs are redirected to a second listener on this address, by URLs that are good for a while; see
+    /// [`RedirectPolicy`](crate::policy::RedirectPolicy). Default: the registry answers with the blob.
+    #[must_use]
+    pub fn redirect_blobs(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.redirect_blobs = Some(address.into());
+        self
+    }
+
     /// Starts the registry. When this returns, both ports listen.
     ///
     /// # Errors
-    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, or the system gives no
-    /// threads.
+    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, there
+    /// is no certificate to speak TLS with, or the system gives no threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
+        self.policy.check().map_err(StartError::Policy)?;
         match self.catalogue_error.take() {
-            Some(error) => Err(StartError::Catalogue(error)),
+            Some(BadImages::Catalogue(error)) => Err(StartError::Catalogue(error)),
+            Some(BadImages::Name(name, source)) => Err(StartError::Image { name, source }),
             None => Registry::start(self),
         }
     }

@@ -8,17 +8,24 @@ use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::{Reference, Tag};
 use mockreg_synth::catalogue::Plan;
 
+use crate::admin::Document;
 use crate::auth::Guard;
 use crate::config::Limits;
+use crate::connection::Windows;
 use crate::content::Content;
+use crate::counters::Counters;
 use crate::exchange::Telemetry;
 use crate::images::Images;
 use crate::manifest::{self, Listing, Manifest};
 use crate::metrics::Levels;
+use crate::pace::Paces;
 use crate::policy::Policy;
 use crate::problem::{Fault, Problem};
+use crate::quota::Meters;
+use crate::redirect::Redirector;
 use crate::sink::Workshop;
 use crate::store::{Full, Gone, Store};
+use crate::tls::Terminator;
 use crate::upload::Uploads;
 
 /// Everything that requests share.
@@ -26,11 +33,18 @@ use crate::upload::Uploads;
 pub(crate) struct Core {
     pub(crate) workshop: Workshop,
     pub(crate) images: Images,
+    pub(crate) document: Document,
     pub(crate) store: Store,
     pub(crate) uploads: Uploads,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
     pub(crate) auth: Guard,
+    pub(crate) tls: Option<Terminator>,
+    pub(crate) redirects: Option<Redirector>,
+    /// What clients may send ahead over HTTP/2, all together.
+    pub(crate) windows: Windows,
+    pub(crate) meters: Meters,
+    pub(crate) paces: Paces,
     pub(crate) policy: Policy,
 }
 
@@ -208,15 +222,29 @@ impl Core {
         }
     }
 
+    /// What has been counted and what is held.
+    pub(crate) fn counters(&self) -> Counters {
+        self.telemetry.settle();
+        Counters {
+            totals: self.telemetry.metrics.totals(),
+            levels: self.levels(),
+            tallied: self.telemetry.tally.tallied(),
+            open_connections: self.telemetry.metrics.open_connections.get().unsigned_abs(),
+            journal: self.telemetry.journal.extent(),
+        }
+    }
+
     /// Forgets uploads, pushed content, journal and counters; the catalogue stays.
     pub(crate) fn reset(&self, run_id: Option<&str>) {
         self.uploads.clear();
         self.store.clear();
+        self.meters.reset();
         // Whoever has its answer already is part of what is forgotten.
         self.telemetry.settle();
         self.telemetry.journal.clear();
         self.telemetry.journal.begin_run(run_id);
         self.telemetry.metrics.reset();
+        self.telemetry.tally.reset();
     }
 }
 

@@ -1,10 +1,28 @@
 //! What really leaves through a connection. hyper takes a body's pieces into its own queue before they reach the
 //! socket, so counting them there would call bytes sent that a vanished client never got. This follows the stream of
-//! bytes that the socket took instead: heads, ends of heads, bodies of known length. Pure: `socket` calls it.
+//! bytes that the socket took instead: heads, ends of heads, bodies of known length. Pure: `socket` calls it. What is
+//! said here is HTTP/1.1; `frames` does the same for HTTP/2.
+
+mod frames;
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
+
+pub(crate) use frames::Frames;
 
 use crate::exchange::Exchange;
+use crate::refusal::is_refusal;
+
+/// What follows the outgoing bytes of a connection.
+pub(crate) trait Follow: Debug + Send {
+    /// The socket took `bytes`.
+    fn wrote(&mut self, bytes: &[u8]);
+
+    /// Whether `head`, about to be written, is to be kept back.
+    fn keeps_back(&self, _head: &[u8]) -> bool {
+        false
+    }
+}
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
 /// Where the status begins in `HTTP/1.1 200 OK`.
@@ -41,19 +59,8 @@ impl Outgoing {
     }
 
     /// Whether an answer that began now would be nobody's: no request waits for one.
-    pub(crate) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.waiting.is_empty() && matches!(self.place, Place::Head { seen: 0, .. })
-    }
-
-    /// The socket took `bytes`.
-    pub(crate) fn wrote(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            bytes = match self.place {
-                Place::Head { .. } => self.head(bytes),
-                Place::Body { left } => self.body(bytes, left),
-                Place::Foreign => return,
-            };
-        }
     }
 
     /// Follows a head and returns what stands after it.
@@ -112,6 +119,22 @@ impl Outgoing {
         for (exchange, _) in self.waiting.drain(..) {
             exchange.abandoned(std::mem::take(&mut headed), end);
         }
+    }
+}
+
+impl Follow for Outgoing {
+    fn wrote(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.place {
+                Place::Head { .. } => self.head(bytes),
+                Place::Body { left } => self.body(bytes, left),
+                Place::Foreign => return,
+            };
+        }
+    }
+
+    fn keeps_back(&self, head: &[u8]) -> bool {
+        self.is_idle() && is_refusal(head)
     }
 }
 

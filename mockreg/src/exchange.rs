@@ -8,45 +8,63 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 use mockreg_proto::content_range::ByteRange;
+use mockreg_proto::digest::Digest;
 use mockreg_proto::journal::{Check, Kind};
 
-use crate::delivery::Outgoing;
+use crate::delivery::Follow;
 use crate::journal::{Journal, Line};
 use crate::metrics::Metrics;
+use crate::tally::Tally;
 
 /// Most characters of a name that go into the journal: names that can exist are shorter, and a client may send
 /// anything.
 const MAX_NAME: usize = 512;
+
+/// The outgoing half of a connection.
+type Followed = Arc<Mutex<dyn Follow>>;
 
 /// Where exchanges report to, and the connections they are on.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     pub(crate) journal: Journal,
     pub(crate) metrics: Metrics,
+    pub(crate) tally: Tally,
     started: Instant,
-    live: Mutex<HashMap<u64, Arc<Mutex<Outgoing>>>>,
+    live: Mutex<HashMap<u64, Followed>>,
 }
 
 impl Telemetry {
     /// Starts the clock.
     pub(crate) fn new(journal: Journal) -> Self {
-        Self { journal, metrics: Metrics::new(), started: Instant::now(), live: Mutex::default() }
+        Self {
+            journal,
+            metrics: Metrics::new(),
+            tally: Tally::default(),
+            started: Instant::now(),
+            live: Mutex::default(),
+        }
     }
 
-    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Mutex<Outgoing>>>> {
+    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Followed>> {
         self.live.lock().expect("no holder of the list panics")
     }
 
     /// A connection begins.
-    pub(crate) fn connected(&self, conn: u64, outgoing: &Arc<Mutex<Outgoing>>) {
-        self.live().insert(conn, Arc::clone(outgoing));
+    pub(crate) fn connected(&self) {
         self.metrics.open_connections.inc();
+        self.tally.connections.enter();
+    }
+
+    /// From now on a connection writes what `outgoing` follows.
+    pub(crate) fn follow(&self, conn: u64, outgoing: Arc<Mutex<impl Follow + 'static>>) {
+        self.live().insert(conn, outgoing);
     }
 
     /// A connection has ended.
     pub(crate) fn disconnected(&self, conn: u64) {
         self.live().remove(&conn);
         self.metrics.open_connections.dec();
+        self.tally.connections.leave();
     }
 
     /// Waits for every write to a socket that has begun to be accounted. A client can have the last byte of an
@@ -84,6 +102,7 @@ impl Exchange {
             kind: Kind::Other,
             repository: Box::default(),
             reference: Box::default(),
+            stored: None,
             range: None,
             attempt: 1,
             status: 0,
@@ -94,6 +113,7 @@ impl Exchange {
             check: None,
             end: "client_closed",
         };
+        telemetry.tally.requests.enter();
         Self { telemetry: Arc::clone(telemetry), arrived, headed: None, line, broken: false }
     }
 
@@ -109,6 +129,16 @@ impl Exchange {
     /// Which bytes were asked for or announced.
     pub(crate) fn ranged(&mut self, range: Option<ByteRange>) {
         self.line.range = range;
+    }
+
+    /// What the request put into the repository.
+    pub(crate) fn stored(&mut self, digest: Digest) {
+        self.line.stored = Some(Box::new(digest));
+    }
+
+    /// The id of the upload session that the request opened.
+    pub(crate) fn opened(&mut self, id: &str) {
+        self.line.reference = id.into();
     }
 
     /// Which check an upload went through.
@@ -175,7 +205,9 @@ impl Drop for Exchange {
             self.line.status,
             total.as_secs_f64(),
         );
+        self.telemetry.tally.ended(&self.line);
         self.telemetry.journal.push(self.line.clone());
+        self.telemetry.tally.requests.leave();
     }
 }
 

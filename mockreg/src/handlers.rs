@@ -4,6 +4,7 @@ mod accept;
 mod base;
 mod blob;
 mod conditional;
+mod download;
 mod manifest;
 mod page;
 mod referrers;
@@ -15,13 +16,13 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use mockreg_proto::reference::RepositoryName;
 
 use crate::body::{Body, Reply};
-use crate::call::{Call, Entrance};
+use crate::call::{Call, Door, Entrance};
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::inflow::Inflow;
 use crate::problem::{Fault, Problem};
 use crate::route::{Endpoint, Target};
 
@@ -33,11 +34,14 @@ pub(crate) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-
 /// Answers one request. The exchange comes back with the answer, to be followed until it is delivered.
 pub(crate) async fn answer(
     core: Arc<Core>,
-    request: Request<Incoming>,
+    request: Request<Inflow>,
     mut exchange: Exchange,
     entrance: Entrance,
 ) -> (Reply, Exchange) {
     let method = request.method().clone();
+    if entrance.door == Door::Downloads {
+        return download(core, request, exchange, entrance).await;
+    }
     let Some(target) = Target::of(request.uri().path()) else {
         let detail = format!("there is nothing at {}", request.uri().path());
         let reply = Problem::new(Fault::NoRoute, detail).into_reply();
@@ -56,12 +60,36 @@ pub(crate) async fn answer(
             problem.into_reply()
         }
     };
+    reply.headers_mut().extend(std::mem::take(&mut call.notes));
+    if let Some(pace) = call.core.paces.down(&call.client()) {
+        reply.body_mut().slow_down(pace);
+    }
     if call.core.policy.echo_namespace
         && let Some(given) = call.query.first("ns").and_then(|given| HeaderValue::from_str(given).ok())
     {
         reply.headers_mut().insert(NAMESPACE, given);
     }
     finish(reply, &method, call.exchange)
+}
+
+/// Answers one request to the second listener.
+async fn download(
+    core: Arc<Core>,
+    request: Request<Inflow>,
+    mut exchange: Exchange,
+    entrance: Entrance,
+) -> (Reply, Exchange) {
+    let method = request.method().clone();
+    let Some(target) = Target::of(request.uri().path()) else {
+        return complete(download::nothing(), &method, exchange);
+    };
+    exchange.about(target.kind, &target.repository, &target.reference);
+    let mut call = Call::new(core, request, target, exchange, entrance);
+    let reply = download::get(&mut call).await;
+    if !reply.status().is_success() {
+        call.drain().await;
+    }
+    complete(reply, &method, call.exchange)
 }
 
 /// One handler for each endpoint and method.
@@ -73,7 +101,10 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
         let name = call.target.repository.parse::<RepositoryName>();
         name.map_err(|error| Problem::new(Fault::NameInvalid, error.to_string()))?;
     }
-    call.access = call.core.auth.check(call).await?;
+    call.sender = call.core.auth.check(call).await?;
+    let client = call.client();
+    call.core.meters.admit(call.target.kind, &call.method, &client, &mut call.notes)?;
+    call.slow_down(call.core.paces.up(&client));
     match (call.target.endpoint, call.method.as_str()) {
         (Endpoint::Token, _) => token::get(call).await,
         (Endpoint::Base, _) => Ok(base::version()),
@@ -84,6 +115,7 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
         (Endpoint::Manifest, _) => manifest::get(call).await,
         (Endpoint::Referrers, _) => referrers::list(call).await,
         (Endpoint::Blob, "DELETE") => blob::delete(call).await,
+        (Endpoint::Blob, _) if download::is_elsewhere(call) => download::redirect(call).await,
         (Endpoint::Blob, _) => blob::get(call).await,
         (Endpoint::Uploads, _) => upload::open(call).await,
         (Endpoint::Upload, "PATCH") => upload::patch(call).await,
@@ -100,8 +132,14 @@ fn deleted() -> Reply {
     reply
 }
 
+/// What every answer of the registry has.
+fn finish(mut reply: Reply, method: &Method, exchange: Exchange) -> (Reply, Exchange) {
+    reply.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    complete(reply, method, exchange)
+}
+
 /// What every answer has. HEAD gets the headers of GET, the length among them, and no body.
-fn finish(mut reply: Reply, method: &Method, mut exchange: Exchange) -> (Reply, Exchange) {
+fn complete(mut reply: Reply, method: &Method, mut exchange: Exchange) -> (Reply, Exchange) {
     let bare = matches!(reply.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bare {
         let length = HeaderValue::from(reply.body().len());
@@ -110,9 +148,27 @@ fn finish(mut reply: Reply, method: &Method, mut exchange: Exchange) -> (Reply, 
     if *method == Method::HEAD {
         *reply.body_mut() = Body::empty();
     }
-    reply.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    note_effect(&reply, method, &mut exchange);
     exchange.answered(reply.status());
     (reply, exchange)
+}
+
+/// What an answer says it did, for the journal: 201 with a digest stored it, 202 to a POST opened an upload.
+fn note_effect(reply: &Reply, method: &Method, exchange: &mut Exchange) {
+    let header = |name: &HeaderName| reply.headers().get(name).and_then(|value| value.to_str().ok());
+    match reply.status() {
+        StatusCode::CREATED => {
+            if let Some(digest) = header(&CONTENT_DIGEST).and_then(|digest| digest.parse().ok()) {
+                exchange.stored(digest);
+            }
+        }
+        StatusCode::ACCEPTED if *method == Method::POST => {
+            if let Some(id) = header(&UPLOAD_ID) {
+                exchange.opened(id);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A header value from text that this crate made or checked: names, digests, ids, numbers.

@@ -7,8 +7,11 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use mockreg_proto::content_range::ByteRange;
+use mockreg_proto::digest::Digest;
 use mockreg_proto::journal::{Check, Kind, Record};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::journal_file::JournalFile;
 
@@ -33,6 +36,8 @@ pub(crate) struct Line {
     pub(crate) kind: Kind,
     pub(crate) repository: Box<str>,
     pub(crate) reference: Box<str>,
+    /// Boxed, for most requests store nothing.
+    pub(crate) stored: Option<Box<Digest>>,
     pub(crate) range: Option<ByteRange>,
     pub(crate) attempt: u32,
     pub(crate) status: u16,
@@ -46,7 +51,13 @@ pub(crate) struct Line {
 
 impl Line {
     fn weight(&self) -> usize {
-        size_of::<Self>() + self.method.len() + self.repository.len() + self.reference.len() + self.end.len()
+        let stored = if self.stored.is_some() { size_of::<Digest>() } else { 0 };
+        size_of::<Self>()
+            + stored
+            + self.method.len()
+            + self.repository.len()
+            + self.reference.len()
+            + self.end.len()
     }
 
     fn record(self, side: &str) -> Record {
@@ -61,6 +72,7 @@ impl Line {
             kind: self.kind,
             repository: self.repository.into(),
             reference: self.reference.into(),
+            stored: self.stored.map(|digest| *digest),
             range: self.range.map(|range| [range.first, range.last]),
             attempt: self.attempt,
             status: self.status,
@@ -75,12 +87,12 @@ impl Line {
 }
 
 /// How far the journal has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Extent {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Extent {
     /// Number of the newest line; 0 before the first.
-    pub(crate) last_seq: u64,
+    pub last_seq: u64,
     /// Lines that the ring's bound pushed out.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 /// The journal of one server.
@@ -88,6 +100,8 @@ pub(crate) struct Extent {
 pub(crate) struct Journal {
     side: String,
     state: Mutex<State>,
+    /// Told of every new line.
+    grown: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +137,8 @@ impl Attempts {
 impl Journal {
     /// An empty journal. `side` labels every line; `file` gets each line as well.
     pub(crate) fn new(side: &str, file: Option<JournalFile>) -> Self {
-        Self { side: side.to_owned(), state: Mutex::new(State { file, ..State::default() }) }
+        let state = Mutex::new(State { file, ..State::default() });
+        Self { side: side.to_owned(), state, grown: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,6 +167,21 @@ impl Journal {
             let Some(oldest) = state.lines.pop_front() else { break };
             state.weight -= oldest.weight();
             state.dropped += 1;
+        }
+        drop(state);
+        self.grown.notify_waiters();
+    }
+
+    /// As [`Journal::after`], but waits until there is a line.
+    pub(crate) async fn next(&self, since: u64) -> Vec<Record> {
+        loop {
+            // Listened for before looking, so that no line comes unnoticed between the two.
+            let grown = self.grown.notified();
+            let batch = self.after(since);
+            if !batch.is_empty() {
+                return batch;
+            }
+            grown.await;
         }
     }
 
@@ -202,6 +232,7 @@ mod tests {
             kind: Kind::Blob,
             repository: "a".into(),
             reference: reference.into(),
+            stored: None,
             range: None,
             attempt: 1,
             status: 200,

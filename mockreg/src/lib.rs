@@ -9,6 +9,7 @@
 //! ```
 
 mod admin;
+mod assertions;
 mod auth;
 mod body;
 mod budget;
@@ -19,17 +20,23 @@ mod config;
 mod connection;
 mod content;
 mod core;
+mod counters;
+mod coverage;
 mod delivery;
 mod exchange;
 mod handlers;
+mod held;
 mod images;
+mod inflow;
 mod journal;
 mod journal_file;
 mod manifest;
 mod metrics;
+mod pace;
 pub mod policy;
 mod problem;
-mod query;
+mod quota;
+mod redirect;
 mod refusal;
 mod route;
 mod server;
@@ -37,8 +44,21 @@ mod sink;
 mod socket;
 mod spill;
 mod store;
+mod tally;
+mod tls;
 mod upload;
+mod vendor;
+pub mod verify;
 
-pub use auth::{Auth, HtpasswdError, PostAnswer, TokenPolicy, Users};
+pub use assertions::{Blob, Blobs, Journal, Manifest, Manifests, Tokens, Uploads};
+pub use auth::{Auth, HtpasswdError, Users};
 pub use config::{Builder, StartError};
+pub use counters::Counters;
+pub use held::HeldImage;
+pub use journal::Extent;
+pub use metrics::{Levels, Totals};
 pub use server::Registry;
+pub use tally::Tallied;
+pub use tls::{Tls, TlsError};
+
+use mockreg_proto::query;

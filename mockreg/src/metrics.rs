@@ -10,7 +10,10 @@ use prometheus::{
     Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::tally::Tallied;
 
 /// From an index lookup to a 5 GiB layer over a slow link, in seconds.
 const DURATION_BUCKETS: [f64; 14] =
@@ -27,37 +30,54 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntCounter,
     pub(crate) open_connections: IntGauge,
     pub(crate) tls_hellos: IntCounter,
+    pub(crate) tls_failures: IntCounter,
     pub(crate) blobs_served: IntCounter,
     pub(crate) tokens: IntCounter,
     stored_bytes: IntGauge,
     spilled_bytes: IntGauge,
     recipes: IntGauge,
     uploads_open: IntGauge,
+    unique_pulled: IntGauge,
+    unique_pushed: IntGauge,
+    duplicate_bytes: IntGauge,
+    in_flight_peak: IntGauge,
     resident: IntGauge,
     /// What was counted before the last reset.
     base: Mutex<Totals>,
 }
 
-/// What has been counted.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Totals {
-    pub(crate) requests: u64,
-    pub(crate) connections: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    pub(crate) blobs_served: u64,
-    pub(crate) tokens: u64,
-    pub(crate) tls_hellos: u64,
+/// What has been counted since the last reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Totals {
+    /// Requests that have ended.
+    pub requests: u64,
+    /// Connections accepted.
+    pub connections: u64,
+    /// Body bytes received.
+    pub bytes_in: u64,
+    /// Body bytes handed to sockets.
+    pub bytes_out: u64,
+    /// Blob downloads, whole or ranges, sent to the end.
+    pub blobs_served: u64,
+    /// Tokens that the token service gave.
+    pub tokens: u64,
+    /// Connections that spoke TLS to the plain port.
+    pub tls_hellos: u64,
 }
 
-/// What is true at the moment of a scrape.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Levels {
-    pub(crate) stored_bytes: u64,
-    pub(crate) spilled_bytes: u64,
-    pub(crate) recipes: u64,
-    pub(crate) blobs_stored: u64,
-    pub(crate) uploads_open: u64,
+/// What is held at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Levels {
+    /// Bytes of pushed content in memory.
+    pub stored_bytes: u64,
+    /// Bytes of pushed content on disk.
+    pub spilled_bytes: u64,
+    /// Pushed layers kept as recipes.
+    pub recipes: u64,
+    /// Pushed blobs, recipes among them.
+    pub blobs_stored: u64,
+    /// Upload sessions open.
+    pub uploads_open: u64,
 }
 
 impl Metrics {
@@ -100,6 +120,7 @@ impl Metrics {
             bytes_out: bytes.with_label_values(&["out"]),
             connections: counter("mockreg_connections_total", "Connections accepted"),
             open_connections: gauge("mockreg_open_connections", "Connections open now"),
+            tls_failures: counter("mockreg_tls_failures_total", "TLS handshakes that failed"),
             tls_hellos: counter("mockreg_tls_hellos_total", "Connections that spoke TLS to the plain port"),
             tokens: counter("mockreg_tokens_total", "Tokens given out"),
             blobs_served: counter(
@@ -110,6 +131,22 @@ impl Metrics {
             spilled_bytes: gauge("mockreg_spilled_bytes", "Bytes of pushed content on disk"),
             recipes: gauge("mockreg_recipes", "Pushed layers kept as recipes"),
             uploads_open: gauge("mockreg_uploads_open", "Upload sessions open now"),
+            unique_pulled: gauge(
+                "mockreg_unique_blobs_pulled",
+                "Different blobs served whole or in part since the last reset",
+            ),
+            unique_pushed: gauge(
+                "mockreg_unique_blobs_pushed",
+                "Different blobs stored since the last reset",
+            ),
+            duplicate_bytes: gauge(
+                "mockreg_duplicate_bytes",
+                "Bytes of blobs that had been sent before, since the last reset",
+            ),
+            in_flight_peak: gauge(
+                "mockreg_requests_in_flight_peak",
+                "Most requests under way at once since the last reset",
+            ),
             resident: gauge("process_resident_memory_bytes", "Resident memory of the process"),
             registry,
             base: Mutex::default(),
@@ -161,12 +198,16 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub(crate) fn text(&self, levels: Levels) -> String {
+    pub(crate) fn text(&self, levels: Levels, tallied: &Tallied) -> String {
         let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.stored_bytes, levels.stored_bytes);
         set(&self.spilled_bytes, levels.spilled_bytes);
         set(&self.recipes, levels.recipes);
         set(&self.uploads_open, levels.uploads_open);
+        set(&self.unique_pulled, tallied.unique_blobs_pulled);
+        set(&self.unique_pushed, tallied.unique_blobs_pushed);
+        set(&self.duplicate_bytes, tallied.duplicate_bytes_out);
+        set(&self.in_flight_peak, tallied.requests_in_flight_peak);
         set(&self.resident, resident_bytes());
         let mut text = Vec::new();
         TextEncoder::new()
@@ -220,13 +261,9 @@ mod tests {
         metrics.request("GET", Kind::Blob, 200, 0.002);
         metrics.request("BREW", Kind::Other, 405, 0.002);
         metrics.bytes_out.inc_by(7);
-        let text = metrics.text(Levels {
-            stored_bytes: 5,
-            spilled_bytes: 6,
-            recipes: 3,
-            blobs_stored: 4,
-            uploads_open: 1,
-        });
+        let levels =
+            Levels { stored_bytes: 5, spilled_bytes: 6, recipes: 3, blobs_stored: 4, uploads_open: 1 };
+        let text = metrics.text(levels, &Tallied { duplicate_bytes_out: 9, ..Tallied::default() });
         for line in [
             r#"mockreg_requests_total{kind="blob",method="GET",status="200"} 1"#,
             r#"mockreg_requests_total{kind="other",method="other",status="405"} 1"#,
@@ -234,6 +271,7 @@ mod tests {
             "mockreg_stored_bytes 5",
             "mockreg_recipes 3",
             "mockreg_uploads_open 1",
+            "mockreg_duplicate_bytes 9",
             "mockreg_request_duration_seconds_count 2",
             "mockreg_open_connections 0",
         ] {

@@ -4,14 +4,27 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::vendor::Vendor;
+
+pub use crate::auth::{PostAnswer, TokenPolicy};
+pub use crate::pace::Bandwidth;
+pub use crate::quota::{Counted, Per, Quota, QuotaHeaders, Refusal, RefusalBody, RetryAfter};
+pub use crate::redirect::RedirectPolicy;
 
 /// Largest manifest taken unless told otherwise: twice the 4 MiB that the specification makes every registry accept.
 const MANIFEST_LIMIT: usize = 8 << 20;
 
-/// Declared deviations. The default has none.
+/// Declared deviations and limits. The default has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
+    /// Quotas on requests. Default: none.
+    pub quotas: Vec<Quota>,
+    /// How fast bodies move. Default: as fast as they go.
+    pub bandwidth: Bandwidth,
+
     /// Tags can be deleted. Off: 405 UNSUPPORTED. Default: true.
     pub delete_tags: bool,
     /// Manifests can be deleted by digest. Off: 405 UNSUPPORTED. Default: true.
@@ -83,7 +96,37 @@ pub struct Policy {
     /// A manifest may have any media type, and one that differs from its Content-Type; what is not known is not
     /// read. Default: false.
     pub allow_any_media_type: bool,
+
+    /// How tokens are made, refused and asked for, where clients need them.
+    pub tokens: TokenPolicy,
+    /// How blob downloads are redirected, where there is a second listener for them.
+    pub redirects: RedirectPolicy,
 }
+
+impl Policy {
+    /// The policy of a vendor profile: `hub`, `ecr-like`, `gcr-like`, `quay-like`, `acr-like`, `harbor-like` or
+    /// `old-2.7`. `mockreg vendor show NAME` prints what each sets and why.
+    ///
+    /// # Errors
+    /// There is no such profile.
+    pub fn like(vendor: &str) -> Result<Self, PolicyError> {
+        let vendor = Vendor::named(vendor).map_err(PolicyError)?;
+        Ok(vendor.policy(serde_json::Map::new()).expect("the profiles are read by a test"))
+    }
+
+    /// What cannot be meant, with its key.
+    pub(crate) fn check(&self) -> Result<(), PolicyError> {
+        for (index, quota) in self.quotas.iter().enumerate() {
+            quota.check().map_err(|reason| PolicyError(format!("`quotas[{index}]`: {reason}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a policy cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct PolicyError(String);
 
 /// What a request for a manifest gets whose `Accept` does not name the manifest's type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -127,6 +170,8 @@ pub enum Catalog {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            quotas: Vec::new(),
+            bandwidth: Bandwidth::default(),
             delete_tags: true,
             delete_manifests: true,
             delete_blobs: true,
@@ -155,6 +200,8 @@ impl Default for Policy {
             allow_wrong_length: false,
             allow_missing_content: false,
             allow_any_media_type: false,
+            tokens: TokenPolicy::default(),
+            redirects: RedirectPolicy::default(),
         }
     }
 }

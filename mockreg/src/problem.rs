@@ -34,6 +34,7 @@ pub(crate) enum Fault {
     NotAcceptable,
     OverBudget,
     PageInvalid,
+    QuotaUsedUp,
     RangeMalformed,
     RangeUnsatisfiable,
     RequestMalformed,
@@ -146,6 +147,7 @@ const TABLE: &[Row] = &[
         StatusCode::BAD_REQUEST,
         "page size malformed",
     ),
+    row(Fault::QuotaUsedUp, ErrorCode::TooManyRequests, StatusCode::TOO_MANY_REQUESTS, "quota used up"),
     row(Fault::RangeMalformed, ErrorCode::RangeInvalid, StatusCode::RANGE_NOT_SATISFIABLE, "range malformed"),
     row(
         Fault::RangeUnsatisfiable,
@@ -204,17 +206,18 @@ pub(crate) struct Problem {
     fault: Fault,
     details: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    plain: bool,
 }
 
 impl Problem {
     /// The row with one thing that was wrong.
     pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        Self { fault, details: vec![detail.into()], headers: Vec::new() }
+        Self { fault, details: vec![detail.into()], headers: Vec::new(), plain: false }
     }
 
     /// The row with everything that was wrong, one entry of the body each.
     pub(crate) fn all(fault: Fault, details: Vec<String>) -> Self {
-        Self { fault, details, headers: Vec::new() }
+        Self { fault, details, headers: Vec::new(), plain: false }
     }
 
     /// What a method gets where others are served.
@@ -238,6 +241,12 @@ impl Problem {
         self
     }
 
+    /// Makes the answer a line of text, as gateways in front of registries send them.
+    pub(crate) fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
     /// The row.
     pub(crate) fn fault(&self) -> Fault {
         self.fault
@@ -247,9 +256,12 @@ impl Problem {
         TABLE.iter().find(|row| row.fault == self.fault).expect("every fault has a row, see the test")
     }
 
-    /// The body of the answer: JSON.
+    /// The body of the answer: JSON, unless it is to be plain.
     pub(crate) fn into_text(self) -> Vec<u8> {
         let row = self.row();
+        if self.plain {
+            return format!("{}: {}\n", row.message, self.details.join("; ")).into_bytes();
+        }
         let entry = |detail| ErrorEntry { code: row.code, message: row.message.to_owned(), detail };
         let body = ErrorBody { errors: self.details.into_iter().map(entry).collect() };
         serde_json::to_vec(&body).expect("texts always serialise")
@@ -258,10 +270,11 @@ impl Problem {
     /// The answer. The server leaves its body out where the method asks for none.
     pub(crate) fn into_reply(mut self) -> Reply {
         let (status, headers) = (self.row().status, std::mem::take(&mut self.headers));
+        let content_type = if self.plain { "text/plain; charset=utf-8" } else { "application/json" };
         let mut reply = Response::new(Body::whole(Bytes::from(self.into_text())));
         *reply.status_mut() = status;
         // Docker reads the code only where the type is exactly this.
-        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         for (name, value) in headers {
             reply.headers_mut().append(name, value);
         }

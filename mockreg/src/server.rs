@@ -1,31 +1,40 @@
-//! A running registry: two ports, the threads that serve them, and the handle to all of it. It runs on a runtime of
+//! A running registry: its ports, the threads that serve them, and the handle to all of it. It runs on a runtime of
 //! its own, so it can be started from anywhere and is never starved by whoever started it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mockreg_proto::journal::Record;
+use mockreg_proto::reference::{Reference, RepositoryName};
 use mockreg_synth::Tables;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 
-use crate::admin;
+use crate::admin::{self, Document};
+use crate::assertions;
 use crate::auth::Guard;
 use crate::budget::Budget;
 use crate::cache::CacheDir;
+use crate::call::Door;
 use crate::config::{Builder, StartError};
-use crate::connection::{self, STOP_GRACE};
+use crate::connection::{self, STOP_GRACE, Windows};
 use crate::content::{SEGMENT, Storage};
 use crate::core::Core;
+use crate::counters::Counters;
 use crate::exchange::Telemetry;
+use crate::held::HeldImage;
 use crate::images::Images;
 use crate::journal::Journal;
 use crate::journal_file::JournalFile;
+use crate::pace::Paces;
+use crate::quota::Meters;
+use crate::redirect::Redirector;
 use crate::sink::Workshop;
 use crate::spill::Spill;
 use crate::store::Store;
@@ -46,7 +55,9 @@ const BLOCKING_THREADS: usize = 16;
 pub struct Registry {
     registry_addr: SocketAddr,
     admin_addr: SocketAddr,
+    downloads_addr: Option<SocketAddr>,
     core: Arc<Core>,
+    runtime: Handle,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,14 +71,17 @@ impl Registry {
     pub(crate) fn start(builder: Builder) -> Result<Self, StartError> {
         let registry = listen("registry", builder.listen)?;
         let admin = listen("admin", builder.admin)?;
+        let downloads = builder.redirect_blobs.map(|address| listen("downloads", address)).transpose()?;
         let local = |listener: &StdListener| listener.local_addr().map_err(StartError::Thread);
         let (registry_addr, admin_addr) = (local(&registry)?, local(&admin)?);
+        let downloads_addr = downloads.as_ref().map(local).transpose()?;
         let (threads, name) = (builder.threads, format!("mockreg-{}", builder.name));
-        let core = Arc::new(core(builder)?);
+        let core = Arc::new(core(builder, downloads_addr)?);
         let (stop, stopped) = watch::channel(false);
-        let serving = serve(Arc::clone(&core), registry, admin, stopped);
-        let thread = own_thread(threads, name, serving).map_err(StartError::Thread)?;
-        Ok(Self { registry_addr, admin_addr, core, stop, thread: Some(thread) })
+        let serving = serve(Arc::clone(&core), Listeners { registry, admin, downloads }, stopped);
+        let (thread, runtime) = own_thread(threads, name, serving).map_err(StartError::Thread)?;
+        let thread = Some(thread);
+        Ok(Self { registry_addr, admin_addr, downloads_addr, core, runtime, stop, thread })
     }
 
     /// The address of the registry port.
@@ -80,9 +94,29 @@ impl Registry {
         self.admin_addr
     }
 
-    /// The base URL of the registry port: `http://127.0.0.1:5000`.
+    /// The address of the second listener, where downloads of blobs are redirected to it.
+    pub fn downloads_addr(&self) -> Option<SocketAddr> {
+        self.downloads_addr
+    }
+
+    /// The base URL of the second listener, where downloads of blobs are redirected to it.
+    pub fn downloads_url(&self) -> Option<String> {
+        Some(format!("{}://{}", self.scheme(), self.downloads_addr?))
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.core.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The base URL of the registry port: `http://127.0.0.1:5000`, or `https://…` where it speaks TLS.
     pub fn url(&self) -> String {
-        format!("http://{}", self.registry_addr)
+        format!("{}://{}", self.scheme(), self.registry_addr)
+    }
+
+    /// The certificate of the registry's own authority, as PEM, for clients to trust. `None` without TLS, and where the
+    /// certificate was given.
+    pub fn ca_certificate(&self) -> Option<&str> {
+        self.core.tls.as_ref()?.authority.as_deref()
     }
 
     /// The base URL of the admin port.
@@ -90,18 +124,44 @@ impl Registry {
         format!("http://{}", self.admin_addr)
     }
 
-    /// Every line that the journal still holds, oldest first.
-    pub fn journal(&self) -> Vec<Record> {
+    /// Every line that the journal still holds, with assertions about them.
+    pub fn journal(&self) -> assertions::Journal {
         self.core.telemetry.settle();
-        let mut records = Vec::new();
+        let journal = &self.core.telemetry.journal;
+        let dropped = journal.extent().dropped;
+        let mut records: Vec<Record> = Vec::new();
         loop {
-            let batch =
-                self.core.telemetry.journal.after(records.last().map_or(0, |record: &Record| record.seq));
+            let batch = journal.after(records.last().map_or(0, |record| record.seq));
             if batch.is_empty() {
-                return records;
+                return assertions::Journal::with_lost(records, dropped);
             }
             records.extend(batch);
         }
+    }
+
+    /// What has been counted since the start or the last reset, and what is held now.
+    pub fn counters(&self) -> Counters {
+        self.core.counters()
+    }
+
+    /// What `repository` holds under `reference`, a tag or a digest: pushed, from the catalogue, or made from its
+    /// name. `None` if nothing. Waits for digests that are not computed yet.
+    pub fn image(&self, repository: &str, reference: &str) -> Option<HeldImage> {
+        let reference = reference.parse::<Reference>().ok()?;
+        let repository = repository.parse::<RepositoryName>().ok()?;
+        let core = Arc::clone(&self.core);
+        let (found, held) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move {
+            // Whoever asks waits, so somebody is there.
+            drop(found.send(core.held(repository.as_str(), &reference).await));
+        });
+        held.recv().ok().flatten()
+    }
+
+    /// Forgets uploads, pushed content, journal and counters, and stamps `run_id` into the journal from now on; the
+    /// catalogue stays.
+    pub fn reset(&self, run_id: Option<&str>) {
+        self.core.reset(run_id);
     }
 
     /// Stops serving and waits until everything has ended: at most about a second, for requests under way.
@@ -133,7 +193,7 @@ pub(crate) fn tables(cache: &CacheDir) -> Arc<Tables> {
     tables
 }
 
-fn core(builder: Builder) -> Result<Core, StartError> {
+fn core(builder: Builder, downloads: Option<SocketAddr>) -> Result<Core, StartError> {
     let journal_file = match builder.journal_file {
         None => None,
         Some(path) => match JournalFile::create(&path) {
@@ -141,6 +201,7 @@ fn core(builder: Builder) -> Result<Core, StartError> {
             Err(source) => return Err(StartError::JournalFile { path, source }),
         },
     };
+    let tls = builder.tls.map(|tls| tls.terminator(builder.listen.ip()));
     let spill = match builder.spill {
         None => None,
         Some(path) => match Spill::open(&path, SEGMENT) {
@@ -155,11 +216,17 @@ fn core(builder: Builder) -> Result<Core, StartError> {
     Ok(Core {
         workshop: Workshop { tables, storage },
         images,
+        document: Document::new(builder.given),
         store: Store::default(),
         uploads: Uploads::new(builder.seed, &builder.name, builder.upload_idle),
         telemetry: Arc::new(Telemetry::new(Journal::new(&builder.name, journal_file))),
+        tls: tls.transpose().map_err(StartError::Tls)?,
+        windows: Windows::default(),
         limits: builder.limits,
-        auth: Guard::new(builder.auth),
+        redirects: downloads.map(|address| Redirector::new(builder.policy.redirects.clone(), address.port())),
+        auth: Guard::new(builder.auth, builder.policy.tokens.clone()),
+        meters: Meters::new(&builder.policy.quotas),
+        paces: Paces::new(builder.policy.bandwidth),
         policy: builder.policy,
     })
 }
@@ -183,20 +250,20 @@ fn own_thread(
     threads: Option<usize>,
     name: String,
     serving: impl Future<Output = io::Result<()>> + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<(JoinHandle<()>, Handle)> {
     let (started, made) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("mockreg".into()).spawn(move || {
         // Whoever starts a registry waits for one of these messages.
         match runtime(threads, name) {
             Err(error) => drop(started.send(Err(error))),
             Ok(runtime) => {
-                drop(started.send(Ok(())));
+                drop(started.send(Ok(runtime.handle().clone())));
                 run(runtime, serving);
             }
         }
     })?;
-    made.recv().expect("the thread reports before anything else")?;
-    Ok(thread)
+    let handle = made.recv().expect("the thread reports before anything else")?;
+    Ok((thread, handle))
 }
 
 fn runtime(threads: Option<usize>, name: String) -> io::Result<Runtime> {
@@ -217,14 +284,18 @@ fn run(runtime: Runtime, serving: impl Future<Output = io::Result<()>>) {
     runtime.shutdown_timeout(Duration::from_millis(100));
 }
 
-/// Serves both ports until told to stop.
-async fn serve(
-    core: Arc<Core>,
+/// The ports.
+struct Listeners {
     registry: StdListener,
     admin: StdListener,
-    mut stop: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let (registry, admin) = (TcpListener::from_std(registry)?, TcpListener::from_std(admin)?);
+    downloads: Option<StdListener>,
+}
+
+/// Serves all ports until told to stop.
+async fn serve(core: Arc<Core>, listeners: Listeners, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+    let registry = TcpListener::from_std(listeners.registry)?;
+    let admin = TcpListener::from_std(listeners.admin)?;
+    let downloads = listeners.downloads.map(TcpListener::from_std).transpose()?;
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let preparing = tokio::spawn({
         let core = Arc::clone(&core);
@@ -232,12 +303,13 @@ async fn serve(
     });
     let sweeping = tokio::spawn(sweep(Arc::clone(&core)));
     let administering = tokio::spawn(admin::serve(Arc::clone(&core), admin, stop.clone()));
-    let accepting = stop.clone();
+    let doors = Doors { core: &core, connections: &connections, stop: stop.clone(), next: AtomicU64::new(1) };
     tokio::select! {
-        () = accept(&core, &registry, &connections, &accepting) => {}
+        () = doors.accept(&registry, Door::Registry) => {}
+        () = doors.accept_downloads(downloads.as_ref()) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
-    drop(registry);
+    drop((registry, downloads));
     preparing.abort();
     sweeping.abort();
     // Each connection gives its permit back when it has ended, within its own grace.
@@ -250,22 +322,38 @@ async fn serve(
     Ok(())
 }
 
-/// Accepts connections for ever.
-async fn accept(
-    core: &Arc<Core>,
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-    stop: &watch::Receiver<bool>,
-) {
-    for conn in 1.. {
-        let permit = Arc::clone(connections).acquire_owned().await.expect("nobody closes the semaphore");
-        let stream = next(listener).await;
-        core.telemetry.metrics.connections.inc();
-        let (core, stop) = (Arc::clone(core), stop.clone());
-        tokio::spawn(async move {
-            connection::serve(core, stream, conn, stop).await;
-            drop(permit);
-        });
+/// What the listeners share.
+struct Doors<'a> {
+    core: &'a Arc<Core>,
+    connections: &'a Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+    /// The ordinal of the next connection.
+    next: AtomicU64,
+}
+
+impl Doors<'_> {
+    /// Accepts connections for ever.
+    async fn accept(&self, listener: &TcpListener, door: Door) {
+        loop {
+            let permit = Arc::clone(self.connections).acquire_owned().await;
+            let permit = permit.expect("nobody closes the semaphore");
+            let stream = next(listener).await;
+            let conn = self.next.fetch_add(1, Ordering::Relaxed);
+            self.core.telemetry.metrics.connections.inc();
+            let (core, stop) = (Arc::clone(self.core), self.stop.clone());
+            tokio::spawn(async move {
+                connection::serve(core, stream, conn, door, stop).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// As [`Doors::accept`], if there is a second listener.
+    async fn accept_downloads(&self, listener: Option<&TcpListener>) {
+        match listener {
+            Some(listener) => self.accept(listener, Door::Downloads).await,
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -1,48 +1,48 @@
-//! The socket under one connection, as hyper sees it: a TCP stream that reports every byte it took to `delivery`, and
-//! keeps back what hyper answers by itself, for `refusal` to say it better.
+//! The socket under one connection, as the HTTP libraries see it: a stream that reports every byte it took to
+//! `delivery`, and keeps back what hyper answers by itself, for `refusal` to say it better.
+//!
+//! Under TLS the stream takes bytes before they are encrypted; up to 256 KiB of them may then still wait for the
+//! kernel (`connection` sets that bound), so a client that vanishes got so much less than is counted.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::delivery::Outgoing;
-use crate::refusal::is_refusal;
+use crate::delivery::Follow;
 
-/// A TCP stream whose outgoing bytes are followed.
-pub(crate) struct Socket {
-    stream: TokioIo<TcpStream>,
-    outgoing: Arc<Mutex<Outgoing>>,
+/// A stream whose outgoing bytes are followed.
+pub(crate) struct Socket<S, F> {
+    stream: S,
+    outgoing: Arc<Mutex<F>>,
     refusal: Option<Vec<u8>>,
 }
 
-impl Socket {
+impl<S, F> Socket<S, F> {
     /// Follows `stream`.
-    pub(crate) fn new(stream: TcpStream, outgoing: Arc<Mutex<Outgoing>>) -> Self {
-        Self { stream: TokioIo::new(stream), outgoing, refusal: None }
+    pub(crate) fn new(stream: S, outgoing: Arc<Mutex<F>>) -> Self {
+        Self { stream, outgoing, refusal: None }
     }
 
     /// The stream again, and the head of the refusal that was kept back.
-    pub(crate) fn into_parts(self) -> (TcpStream, Option<Vec<u8>>) {
-        (self.stream.into_inner(), self.refusal)
+    pub(crate) fn into_parts(self) -> (S, Option<Vec<u8>>) {
+        (self.stream, self.refusal)
     }
 }
 
-impl Read for Socket {
+impl<S: AsyncRead + Unpin, F> AsyncRead for Socket<S, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl Write for Socket {
+impl<S: AsyncWrite + Unpin, F: Follow> AsyncWrite for Socket<S, F> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
@@ -61,13 +61,12 @@ impl Write for Socket {
         let this = &mut *self;
         let mut outgoing = this.outgoing.lock().expect("no holder of the outgoing half panics");
         if let [head] = bufs
-            && outgoing.is_idle()
-            && is_refusal(head)
+            && outgoing.keeps_back(head)
         {
             this.refusal = Some(head.to_vec());
             return Poll::Ready(Ok(head.len()));
         }
-        let written = std::task::ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
+        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
         let mut left = written;
         for buf in bufs {
             let count = left.min(buf.len());

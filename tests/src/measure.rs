@@ -70,7 +70,7 @@ impl Samples {
     }
 
     /// Prints the table and, with `BENCH_RECORD` set to a date, keeps it with its conditions under
-    /// `fixtures/baselines/<date>-<name>.json`.
+    /// `fixtures/baselines/<date>-<name>.json`. A name is that of the benchmark, or `BENCHMARK/PART`.
     ///
     /// # Panics
     /// The record cannot be written.
@@ -83,9 +83,10 @@ impl Samples {
         });
         let seconds: serde_json::Map<String, Value> =
             self.0.iter().map(|(name, seconds)| ((*name).to_owned(), json!(seconds))).collect();
+        let bench = name.split('/').next().unwrap_or(name);
         let record = json!({
             "what": what,
-            "command": format!("cargo bench -p e2e --bench {name}"),
+            "command": format!("cargo bench -p e2e --bench {bench}"),
             "amount": {"value": amount, "unit": unit.trim_end_matches("/s")},
             "seconds": seconds,
             "ratios_of_first": ratios.collect::<serde_json::Map<_, _>>(),
@@ -93,7 +94,7 @@ impl Samples {
         });
         let folder = binary::root().join("fixtures/baselines");
         std::fs::create_dir_all(&folder).expect("the checkout can be written to");
-        let path = folder.join(format!("{date}-{name}.json"));
+        let path = folder.join(format!("{date}-{}.json", name.replace('/', "-")));
         let text = serde_json::to_string_pretty(&record).expect("plain data") + "\n";
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }

@@ -78,5 +78,6 @@ impl Drop for Server {
 
 fn host_port(url: Option<&String>) -> String {
     let url = url.expect("the ready line of this program has the address");
-    url.trim_start_matches("http://").trim_end_matches('/').to_owned()
+    let host_port = url.split_once("://").map_or(url.as_str(), |(_, host_port)| host_port);
+    host_port.trim_end_matches('/').to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mockreg_proto::journal::{Kind, Record};
+use mockreg_proto::journal::Record;
 use serde::{Deserialize, Serialize};
 
 /// Figures computed from one registry's journal.
@@ -105,45 +105,10 @@ impl Tries {
     }
 }
 
-/// What one line means.
-trait Meaning {
-    fn is_fetch(&self) -> bool;
-    fn asks_a_session(&self) -> bool;
-    fn is_resumed(&self) -> bool;
-    fn begins_session(&self) -> bool;
-    fn commits_blob(&self) -> bool;
-}
-
-impl Meaning for Record {
-    /// A HEAD is a question that may well be asked again.
-    fn is_fetch(&self) -> bool {
-        matches!((self.kind, self.method.as_str()), (Kind::Blob, "GET") | (Kind::Manifest, "GET" | "PUT"))
-    }
-
-    /// What a client does after a break.
-    fn asks_a_session(&self) -> bool {
-        self.kind == Kind::Upload && self.method == "GET"
-    }
-
-    fn is_resumed(&self) -> bool {
-        match (self.kind, self.method.as_str()) {
-            (Kind::Blob, "GET") => self.range.is_some_and(|[first, _]| first > 0),
-            (Kind::Upload, "GET") => self.status == 204,
-            _ => false,
-        }
-    }
-
-    fn begins_session(&self) -> bool {
-        self.kind == Kind::Upload && self.method == "POST" && self.status == 202
-    }
-
-    fn commits_blob(&self) -> bool {
-        self.kind == Kind::Upload && matches!(self.method.as_str(), "PUT" | "POST") && self.status == 201
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use mockreg_proto::journal::Kind;
+
     use super::*;
 
     fn record(seq: u64, method: &str, kind: Kind, status: u16, attempt: u32) -> Record {
@@ -158,6 +123,7 @@ mod tests {
             kind,
             repository: "a/b".into(),
             reference: "x".into(),
+            stored: None,
             range: None,
             attempt,
             status,

@@ -8,6 +8,7 @@ pub mod document;
 pub mod error_code;
 pub mod journal;
 pub mod media_type;
+pub mod query;
 pub mod ready_line;
 pub mod reference;
 pub mod seed;

@@ -18,6 +18,9 @@ pub struct ReadyLine {
     /// mockreg: base URL of the admin port.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub admin: Option<String>,
+    /// mockreg: base URL of the listener that downloads of blobs are redirected to, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub downloads: Option<String>,
     /// chaosproxy: base URL of the API.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub api: Option<String>,
@@ -35,6 +38,7 @@ impl ReadyLine {
             version: version.into(),
             registry: None,
             admin: None,
+            downloads: None,
             api: None,
             metrics: None,
         }

@@ -72,6 +72,12 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     u64::try_from(whole + part).ok()
 }
 
+/// A number with no fraction as an integer; `None` for others, and from 2^53 on, where not every integer has a number.
+pub fn whole(number: f64) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    ((0.0..EXACT).contains(&number) && number.fract() == 0.0).then_some(number as u64)
+}
+
 impl FromStr for ByteCount {
     type Err = UnitError;
 
@@ -153,7 +159,7 @@ impl fmt::Display for Span {
 
 /// serde for a unit: a string or a plain number where the type takes one, always written as a string.
 macro_rules! serde_unit {
-    ($type:ty, $name:literal, $example:literal) => {
+    ($type:ty, $name:literal, $example:literal, $pattern:expr, $maximum:expr) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -174,6 +180,12 @@ macro_rules! serde_unit {
                     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<$type, E> {
                         number.to_string().parse().map_err(E::custom)
                     }
+                    /// JSON Schema calls `5.0` an integer, and some programs write integers so.
+                    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<$type, E> {
+                        let unexpected = serde::de::Unexpected::Float(number);
+                        let whole = whole(number).ok_or_else(|| E::invalid_type(unexpected, &self))?;
+                        self.visit_u64(whole)
+                    }
                 }
                 deserializer.deserialize_any(Visitor)
             }
@@ -186,15 +198,28 @@ macro_rules! serde_unit {
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 schemars::json_schema!({
                     "type": ["string", "integer"],
+                    "pattern": $pattern,
+                    "minimum": 0,
+                    "maximum": $maximum,
                     "description": concat!("a ", $name, ", for example ", $example)
                 })
             }
         }
     };
 }
-serde_unit!(ByteCount, "size", "64MiB");
-serde_unit!(ByteRate, "rate", "120MB/s");
-serde_unit!(Span, "duration", "250ms");
+serde_unit!(ByteCount, "size", "64MiB", SIZE_PATTERN, u64::MAX);
+serde_unit!(ByteRate, "rate", "120MB/s", RATE_PATTERN, u64::MAX);
+// A bare number is no duration, 0 excepted.
+serde_unit!(Span, "duration", "250ms", SPAN_PATTERN, 0);
+
+/// For schemas: what people write. Numbers so long that they might not fit into 64 bits are left out.
+const SIZE_PATTERN: &str = r"^([0-9]{1,19}B?|[0-9]{1,7}(\.[0-9]{1,9})? ?([KMGT]iB|[kKMGT]B))$";
+/// As [`SIZE_PATTERN`].
+const RATE_PATTERN: &str =
+    r"^([0-9]{1,19}|([0-9]{1,19}B|[0-9]{1,7}(\.[0-9]{1,9})? ?([KMGT]iB|[kKMGT]B|[kMG]?bit))/s)$";
+/// As [`SIZE_PATTERN`].
+const SPAN_PATTERN: &str =
+    r"^(0|[0-9]{1,9}(\.[0-9]{1,9})? ?(ns|us|µs|ms|s)|[0-9]{1,6}(\.[0-9]{1,9})? ?(m|h))$";
 
 #[cfg(test)]
 mod tests {
@@ -240,6 +265,28 @@ mod tests {
             proptest::prop_assert_eq!(ByteRate(bytes).to_string().parse(), Ok(ByteRate(bytes)));
             let span = Span(Duration::from_nanos(nanos));
             proptest::prop_assert_eq!(span.to_string().parse(), Ok(span));
+        }
+    }
+
+    #[test]
+    fn integers_may_be_written_with_a_point() {
+        assert_eq!(serde_json::from_str::<ByteCount>("5000.0").unwrap(), ByteCount(5_000));
+        for text in ["5.5", "-1.0", "1e300", "9007199254740993.0"] {
+            assert!(serde_json::from_str::<ByteCount>(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        /// `proptest` makes texts from a regular expression without anchors.
+        #[test]
+        fn what_a_schema_lets_through_is_read(
+            size in &SIZE_PATTERN[1..SIZE_PATTERN.len() - 1],
+            rate in &RATE_PATTERN[1..RATE_PATTERN.len() - 1],
+            span in &SPAN_PATTERN[1..SPAN_PATTERN.len() - 1],
+        ) {
+            proptest::prop_assert!(size.parse::<ByteCount>().is_ok(), "{size}");
+            proptest::prop_assert!(rate.parse::<ByteRate>().is_ok(), "{rate}");
+            proptest::prop_assert!(span.parse::<Span>().is_ok(), "{span}");
         }
     }
 }

@@ -180,7 +180,6 @@ impl Access {
     }
 
     /// Whether `action` is allowed on a repository with a checked name.
-    #[allow(dead_code, reason = "for mounts that name no source")]
     pub(crate) fn may(&self, repository: &str, action: Action) -> bool {
         self.covers(&Scope::repository(repository, &[action]))
     }

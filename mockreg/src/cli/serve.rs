@@ -10,10 +10,13 @@ use mockreg_proto::ready_line::ReadyLine;
 use mockreg_proto::units::ByteCount;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::ca::no_home;
 use super::{Cache, Failure, read_catalogue};
 use crate::auth::{Auth, Users};
 use crate::config::{Builder, MEMORY_BUDGET, StartError};
+use crate::policy::Policy;
 use crate::server::Registry;
+use crate::tls::{Tls, default_directory};
 
 /// Serves images from a catalogue and from their names, and takes pushes.
 #[derive(Debug, Args)]
@@ -32,7 +35,9 @@ Logs go to standard error; RUST_LOG=debug shows more of them.
 Examples:
   mockreg serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --port-file ready.json
   mockreg serve --catalog base.yaml --catalog apps.yaml --journal requests.ndjson
-  htpasswd -nbB ann secret > users && mockreg serve --auth bearer --htpasswd users --anonymous-pull")]
+  htpasswd -nbB ann secret > users && mockreg serve --auth bearer --htpasswd users --anonymous-pull
+  mockreg serve --tls-auto tls && mockreg ca --dir tls > ca.pem && curl --cacert ca.pem https://localhost:5000/v2/
+  mockreg serve --redirect-blobs 127.0.0.1:5443")]
 pub(super) struct Serve {
     /// A catalogue to serve (YAML or JSON); may be given several times
     #[arg(long, value_name = "FILE")]
@@ -61,11 +66,31 @@ pub(super) struct Serve {
     /// Memory for pushed content (64MiB, 1GB); synthetic layers take none of it
     #[arg(long, value_name = "SIZE", default_value_t = ByteCount(MEMORY_BUDGET))]
     memory_budget: ByteCount,
+    /// Speak TLS with this certificate (PEM, with those between it and its root after it)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Speak TLS with a certificate from an authority of one's own, made in DIR the first time and kept;
+    /// `mockreg ca --dir DIR` prints what clients have to trust [default: ~/.local/share/stormyard/tls]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "tls_cert")]
+    tls_auto: Option<Option<PathBuf>>,
+    /// A further DNS name or address that the certificate of --tls-auto is good for; may be given several times
+    #[arg(long, value_name = "NAME", requires = "tls_auto")]
+    tls_name: Vec<String>,
     /// Directory for pushed content beyond that memory; without one it is refused. Nothing is left there
     #[arg(long, value_name = "DIR")]
     spill: Option<PathBuf>,
     #[command(flatten)]
     cache: Cache,
+    /// Redirect downloads of blobs to a second listener on this address, by URLs that are good for a while;
+    /// it refuses requests with an Authorization header, as object stores do
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    redirect_blobs: Option<SocketAddr>,
+    /// What those URLs begin with, where the second listener is behind a proxy
+    #[arg(long, value_name = "URL", requires = "redirect_blobs")]
+    redirect_url: Option<String>,
     /// How clients say who they are: not at all, by name and password, or by a token that /token gives them
     #[arg(long, value_enum, default_value_t = AuthMode::None)]
     auth: AuthMode,
@@ -75,6 +100,9 @@ pub(super) struct Serve {
     /// Let clients without a name pull
     #[arg(long)]
     anonymous_pull: bool,
+    /// Behave like a well-known registry; `mockreg vendor list` names them
+    #[arg(long, value_name = "NAME")]
+    vendor: Option<String>,
     /// Write every line of the request journal to this file (NDJSON)
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -147,13 +175,32 @@ impl Serve {
         }
         builder.cache = self.cache.open();
         builder = builder.auth(self.auth()?);
+        if let Some(tls) = self.tls()? {
+            builder = builder.tls(tls);
+        }
         if let Some(spill) = &self.spill {
             builder = builder.spill(spill);
+        }
+        if let Some(vendor) = &self.vendor {
+            builder = builder.policy(Policy::like(vendor).map_err(Failure::usage)?);
+        }
+        if let Some(address) = self.redirect_blobs {
+            builder = builder.redirect_blobs(address);
+            builder.policy.redirects.base_url.clone_from(&self.redirect_url);
         }
         for path in &self.catalog {
             builder = builder.plan(read_catalogue(path)?);
         }
         Ok(builder)
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            return Ok(Some(Tls::files(certificate, key)));
+        }
+        let Some(directory) = &self.tls_auto else { return Ok(None) };
+        let directory = directory.clone().or_else(default_directory).ok_or_else(no_home)?;
+        Ok(Some(self.tls_name.iter().fold(Tls::auto(directory), Tls::name)))
     }
 
     fn auth(&self) -> Result<Auth, Failure> {
@@ -209,6 +256,7 @@ fn announce(registry: &Registry, port_file: Option<&Path>) -> anyhow::Result<()>
     let mut line = ReadyLine::new("mockreg", env!("CARGO_PKG_VERSION"));
     line.registry = Some(registry.url());
     line.admin = Some(registry.admin_url());
+    line.downloads = registry.downloads_url();
     let text = serde_json::to_string(&line).expect("texts always serialise") + "\n";
     if let Some(path) = port_file {
         write_at_once(path, &text).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -232,9 +280,15 @@ fn write_at_once(path: &Path, text: &str) -> io::Result<()> {
 /// A registry that did not start, with what to do about it.
 fn explain(error: StartError) -> Failure {
     match &error {
-        StartError::Catalogue(_) => Failure::usage(error),
+        StartError::Catalogue(_) | StartError::Image { .. } | StartError::Policy(_) | StartError::Tls(_) => {
+            Failure::usage(error)
+        }
         StartError::Listen { port, address, source } if source.kind() == io::ErrorKind::AddrInUse => {
-            let option = if *port == "registry" { "--listen" } else { "--admin" };
+            let option = match *port {
+                "registry" => "--listen",
+                "admin" => "--admin",
+                _ => "--redirect-blobs",
+            };
             let remedy = format!(
                 "{address} is in use; choose another address with {option} (port 0 takes any free one), or see who \
                  has it with `ss -ltnp 'sport = :{}'`",

@@ -78,7 +78,7 @@ async fn mount(call: &Call) -> Result<Option<Reply>, Problem> {
 
 /// Whether the client may read a repository that it wants a blob of.
 fn readable(call: &Call, repository: &str) -> bool {
-    call.access.may(repository, Action::Pull)
+    call.sender.access.may(repository, Action::Pull)
 }
 
 /// `PATCH`: the next bytes, as a stream or as a chunk with its place.

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use mockreg::{Registry, StartError};
 use mockreg_proto::journal::Record;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::client::{Answer, Client, foreign, open_upload, push_blob, registry};
+use crate::client::{Answer, Client, foreign, image, open_upload, push_blob, registry};
 
 fn admin(registry: &Registry) -> Client {
     Client::new(registry.admin_addr())
@@ -49,10 +49,14 @@ fn health_metrics_and_counters() {
     let counters = admin.get("/counters").json();
     let wanted = json!({
         "requests": 5, "connections": 1, "open_connections": 1, "bytes_in": 1000, "bytes_out": 2 * manifest,
-        "blobs_served": 0, "tokens": 0, "blobs_stored": 1, "recipes": 0, "stored_bytes": 1000, "spilled_bytes": 0, "uploads_open": 1,
-        "tls_hellos": 0, "journal": {"last_seq": 5, "dropped": 0},
+        "blobs_served": 0, "blobs_stored": 1, "recipes": 0, "stored_bytes": 1000, "spilled_bytes": 0, "uploads_open": 1,
+        "tls_hellos": 0, "journal": {"last_seq": 5, "dropped": 0}, "unique_blobs_pulled": 0,
+        "unique_blobs_pushed": 1, "repeated_pushes": 0, "duplicate_bytes_out": 0, "blobs_not_followed": 0,
+        "tokens": 0, "rate_limited": 0, "requests_in_flight_peak": 1, "open_connections_peak": 1,
+        "by_kind": {"upload": {"201": 1, "202": 2}, "manifest": {"200": 2}},
     });
     assert_eq!(counters, wanted);
+    assert_eq!(serde_json::to_value(registry.counters()).unwrap(), wanted);
 }
 
 #[test]
@@ -145,19 +149,19 @@ fn a_catalogue_is_replaced_and_a_wrong_one_changes_nothing() {
         assert!(Instant::now() < deadline, "never ready");
         std::thread::sleep(Duration::from_millis(5));
     }
-    for (body, says) in [
-        (yaml.replace("layers", "layer"), "request body:3:"),
-        (yaml.replace("tags", "tag"), "did you mean `tags`"),
-        (yaml.replace("10kB", "10 parsecs"), "request body:3:"),
-        (yaml.replace("10kB", "5B"), "553"),
-        (yaml.replace("one", "ONE"), "ONE"),
-        (yaml.replace("schema_version: 1", "schema_version: 9"), "request body:1:"),
-        ("{".into(), "request body:"),
-        (String::new(), "request body"),
+    for (body, status, says) in [
+        (yaml.replace("layers", "layer"), 400, "request body:3:"),
+        (yaml.replace("tags", "tag"), 400, "did you mean `tags`"),
+        (yaml.replace("10kB", "10 parsecs"), 400, "request body:3:"),
+        (yaml.replace("10kB", "5B"), 422, "553"),
+        (yaml.replace("one", "ONE"), 422, "ONE"),
+        (yaml.replace("schema_version: 1", "schema_version: 9"), 400, "request body:1:"),
+        ("{".into(), 400, "request body:"),
+        (String::new(), 400, "request body"),
     ] {
         let refused = put(&mut admin, body.as_bytes());
         let error = refused.json()["error"].as_str().unwrap_or_default().to_owned();
-        assert!(refused.status == 400 && error.contains(says), "{body}: {refused:?}");
+        assert!(refused.status == status && error.contains(says), "{body}: {refused:?}");
     }
     let refused = put(&mut admin, b"\xff\xfe");
     assert_eq!(refused.status, 400);
@@ -174,4 +178,109 @@ fn a_busy_port_is_an_error_that_names_it() {
     let error = Registry::builder().admin(first.admin_addr()).start().unwrap_err();
     assert!(error.to_string().contains(&first.admin_addr().to_string()));
     assert_eq!(Client::of(&first).get("/v2/").status, 200);
+}
+
+#[test]
+fn wasted_bytes_and_repeated_pushes_are_counted() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    let layer = image("1mb").layers[0].digest;
+    let path = format!("/v2/synth/1mb/blobs/{layer}");
+    for range in ["bytes=0-499999", "bytes=500000-", "bytes=999000-", "bytes=0-9,20-29"] {
+        assert_eq!(client.send("GET", &path, &[("Range", range)], b"").status, 206);
+    }
+    push_blob(&mut client, "a", b"one");
+    push_blob(&mut client, "b", b"one");
+    let tallied = registry.counters().tallied;
+    assert_eq!((tallied.unique_blobs_pulled, tallied.duplicate_bytes_out), (1, 1_000));
+    assert_eq!((tallied.unique_blobs_pushed, tallied.repeated_pushes), (1, 1));
+}
+
+#[test]
+fn the_journal_is_followed_while_it_grows() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    client.get("/v2/");
+    client.get("/v2/");
+    let mut follower = admin(&registry);
+    follower.head("GET", "/journal?follow=true&since=1", &[]);
+    assert_eq!(follower.answer_head().header("content-type"), Some("application/x-ndjson"));
+    let mut next = || -> Value { serde_json::from_slice(&follower.chunk()).unwrap() };
+    assert_eq!(next()["seq"], 2);
+    client.get("/v2/_catalog");
+    let line = next();
+    assert_eq!((&line["seq"], &line["kind"]), (&json!(3), &json!("catalog")));
+    // Lines that are thrown away before the follower reads them are a gap, and it hears of it.
+    admin(&registry).send("DELETE", "/journal", &[], b"");
+    client.get("/v2/");
+    assert_eq!(next()["seq"], 4);
+    // The server stops although somebody follows.
+    let began = Instant::now();
+    registry.stop();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// The ring holds 200,000 lines at most; a follower that has fallen behind it is told how many it missed.
+#[test]
+fn a_follower_that_falls_behind_reads_of_the_gap() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    (0..5).for_each(|_| assert_eq!(client.get("/v2/").status, 200));
+    admin(&registry).send("DELETE", "/journal", &[], b"");
+    client.get("/v2/");
+    let mut follower = admin(&registry);
+    follower.head("GET", "/journal?follow=true&since=2", &[]);
+    follower.answer_head();
+    let text = String::from_utf8(follower.chunk()).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0], json!({"gap": {"after": 2, "missing": 3}}));
+    assert_eq!(lines[1]["seq"], 6);
+}
+
+#[test]
+fn the_catalogue_is_given_back_as_it_was_put() {
+    let registry = registry();
+    let mut admin = admin(&registry);
+    let empty = admin.get("/catalog");
+    assert_eq!((empty.status, &empty.json()["repositories"]), (200, &json!([])));
+    let yaml = "schema_version: 1\nseed: 7\nrepositories:\n  - {name: c, tags: [v1, v2], layers: [10kB]}\n";
+    assert_eq!(admin.send("PUT", "/catalog", &[], yaml.as_bytes()).status, 204);
+    let given = admin.get("/catalog");
+    assert_eq!(given.json()["repositories"][0]["name"], "c");
+    let other = self::registry();
+    assert_eq!(Client::new(other.admin_addr()).send("PUT", "/catalog", &[], &given.body).status, 204);
+    assert_eq!(other.image("c", "v2"), registry.image("c", "v2"));
+    assert!(other.image("c", "v2").is_some());
+    // What was planned by a program is in no document.
+    let planned = Registry::builder().image("app", "v1", "10kb").start().unwrap();
+    let refused = Client::new(planned.admin_addr()).get("/catalog");
+    assert!(refused.status == 409 && refused.json()["error"].is_string(), "{refused:?}");
+}
+
+#[test]
+fn slow_requests_are_given_up_on_this_port_too() {
+    let short = Duration::from_secs(1);
+    let registry = Registry::builder().header_timeout(short).body_idle(short).start().unwrap();
+    let (mut silent, mut slow) = (admin(&registry), admin(&registry));
+    slow.raw(b"GET /healthz HTTP/1.1\r\nHos");
+    let mut trickling = admin(&registry);
+    trickling.head("PUT", "/catalog", &[("Content-Length", "1000")]);
+    let answer = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        trickling.try_raw(b" ").err().map(|_| ()).or_else(|| trickling.has_answer().then_some(()))
+    });
+    assert!(answer.is_some(), "a body that trickles for ever is never given up");
+    assert_eq!(trickling.answer(false).status, 408);
+    assert!(silent.is_ended() && slow.is_ended());
+    assert_eq!(admin(&registry).get("/healthz").status, 200);
+}
+
+#[test]
+fn bodies_are_bounded_on_every_route() {
+    let registry = registry();
+    for (method, path, most) in [("PUT", "/catalog", 16 << 20), ("POST", "/reset", 64 << 10)] {
+        let refused = admin(&registry).send(method, path, &[], &vec![b' '; most + 1]);
+        assert_eq!(refused.status, 413, "{path}: {refused:?}");
+        assert!(refused.json()["error"].as_str().unwrap().contains(&most.to_string()));
+    }
 }

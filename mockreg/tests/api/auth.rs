@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mockreg::{Auth, PostAnswer, Registry, TokenPolicy};
+use mockreg::policy::{Policy, PostAnswer, TokenPolicy};
+use mockreg::{Auth, Registry};
 use mockreg_proto::units::{ByteCount, Span};
 use serde_json::Value;
 
@@ -14,6 +15,12 @@ const USERS: [(&str, &str); 1] = [("ann", "secret")];
 
 fn start(auth: Auth) -> Registry {
     Registry::builder().name("test").auth(auth).start().unwrap()
+}
+
+/// Bearer, with tokens that are not as they should be.
+fn start_with(tokens: TokenPolicy) -> Registry {
+    let policy = Policy { tokens, ..Policy::default() };
+    Registry::builder().name("test").auth(Auth::bearer(USERS)).policy(policy).start().unwrap()
 }
 
 fn basic(name: &str, password: &str) -> String {
@@ -327,7 +334,7 @@ fn tokens_expire_and_a_new_one_helps() {
     // Long enough for a busy machine to use the token once before it is over.
     let lifetime = Duration::from_secs(2);
     let policy = TokenPolicy { lifetime: Span(lifetime), ..TokenPolicy::default() };
-    let registry = start(Auth::bearer(USERS).tokens(policy));
+    let registry = start_with(policy);
     let mut client = Client::of(&registry);
     let scope = "repository:synth/10kb:pull";
     let path = "/v2/synth/10kb/manifests/v1";
@@ -344,7 +351,7 @@ fn tokens_expire_and_a_new_one_helps() {
 #[test]
 fn a_token_policy_revokes_after_some_uses() {
     let policy = TokenPolicy { refused_after_uses: Some(2), ..TokenPolicy::default() };
-    let registry = start(Auth::bearer(USERS).tokens(policy));
+    let registry = start_with(policy);
     let mut client = Client::of(&registry);
     let token = bearer(&mut client, "repository:synth/10kb:pull");
     let statuses: Vec<u16> = (0..4)
@@ -357,7 +364,7 @@ fn a_token_policy_revokes_after_some_uses() {
 fn a_token_policy_revokes_after_some_time() {
     let policy =
         TokenPolicy { refused_after: Some(Span(Duration::from_millis(1))), ..TokenPolicy::default() };
-    let registry = start(Auth::bearer(USERS).tokens(policy));
+    let registry = start_with(policy);
     let mut client = Client::of(&registry);
     let token = bearer(&mut client, "repository:synth/10kb:pull");
     std::thread::sleep(Duration::from_millis(5));
@@ -367,13 +374,13 @@ fn a_token_policy_revokes_after_some_time() {
 
 #[test]
 fn token_policies_change_what_they_say() {
-    let registry = start(Auth::bearer(USERS).tokens(TokenPolicy {
+    let registry = start_with(TokenPolicy {
         issued_at_skew_s: -86_400 * 365 * 10,
         without_realm: true,
         padded_to: ByteCount(8 << 10),
         negotiate_first: true,
         ..TokenPolicy::default()
-    }));
+    });
     let mut client = Client::of(&registry);
     let answer = client.get("/v2/");
     let challenges: Vec<&str> = answer
@@ -399,7 +406,7 @@ fn a_token_service_that_knows_no_post_says_so_in_its_way() {
         (PostAnswer::MethodNotAllowed, 405, Some("GET")),
     ] {
         let policy = TokenPolicy { post: answer, ..TokenPolicy::default() };
-        let registry = start(Auth::bearer(USERS).tokens(policy));
+        let registry = start_with(policy);
         let mut client = Client::of(&registry);
         let refused = post(&mut client, "grant_type=password&username=ann&password=secret");
         assert_eq!((refused.status, refused.header("allow")), (status, allow));

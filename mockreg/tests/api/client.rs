@@ -1,7 +1,8 @@
 //! A client that sends exactly what a test wants and shows exactly what came back, which polite HTTP clients do not.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mockreg::Registry;
@@ -10,6 +11,8 @@ use mockreg_proto::journal::Record;
 use mockreg_proto::media_type::OCI_MANIFEST;
 use mockreg_synth::image::{Image, ImageSpec};
 use mockreg_synth::{Layer, LayerSpec, Tables, name};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 /// A test that waits longer has failed.
@@ -50,28 +53,76 @@ impl Answer {
     }
 }
 
+/// A connection, under TLS or not.
+trait Stream: std::io::Read + std::io::Write + Send {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        &self.sock
+    }
+}
+
 /// One connection.
 pub(crate) struct Client {
     address: SocketAddr,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { address, stream: BufReader::new(stream) }
+        Self { address, stream: BufReader::new(Box::new(connect(address))) }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A connection to a registry, under TLS where it speaks that.
     pub(crate) fn of(registry: &Registry) -> Self {
-        Self::new(registry.registry_addr())
+        Self::to(registry, registry.registry_addr())
+    }
+
+    /// As [`Client::of`], to another of its ports.
+    pub(crate) fn to(registry: &Registry, address: SocketAddr) -> Self {
+        let Some(authority) = registry.ca_certificate() else { return Self::new(address) };
+        let session = rustls::ClientConnection::new(trusting(authority, b"http/1.1"), address.ip().into());
+        let stream = rustls::StreamOwned::new(session.unwrap(), connect(address));
+        Self { address, stream: BufReader::new(Box::new(stream)) }
     }
 
     /// Sends bytes as they are.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// As [`Client::raw`], where the server may have gone.
+    pub(crate) fn try_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Whether something has come that was not read yet.
+    pub(crate) fn has_answer(&mut self) -> bool {
+        let stream = self.stream.get_ref().socket();
+        stream.set_nonblocking(true).unwrap();
+        let came = stream.peek(&mut [0]).is_ok_and(|count| count > 0);
+        stream.set_nonblocking(false).unwrap();
+        came
+    }
+
+    /// Reads one chunk of a body that is sent in chunks.
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        let size = usize::from_str_radix(&self.line(), 16).unwrap();
+        let bytes = self.read(size);
+        self.line();
+        bytes
     }
 
     /// Sends the head of a request.
@@ -161,7 +212,10 @@ impl Client {
         let mut byte = [0];
         match self.stream.read(&mut byte) {
             Ok(count) => count == 0,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) => {
+                use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
+                matches!(error.kind(), ConnectionReset | UnexpectedEof)
+            }
         }
     }
 
@@ -182,6 +236,25 @@ impl Client {
             }
         }
     }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// How a client that trusts `authority` and wants `protocol` speaks TLS.
+pub(crate) fn trusting(authority: &str, protocol: &[u8]) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
 }
 
 /// A registry with the settings that most tests want.
@@ -240,7 +313,8 @@ pub(crate) fn push_blob_as(
 ) -> Digest {
     let digest = Digest::of(bytes);
     let location = open_upload_as(client, repository, headers);
-    let answer = client.send("PUT", &format!("{location}?digest={digest}"), headers, bytes);
+    let joint = if location.contains('?') { '&' } else { '?' };
+    let answer = client.send("PUT", &format!("{location}{joint}digest={digest}"), headers, bytes);
     assert_eq!(answer.status, 201, "{answer:?}");
     digest
 }

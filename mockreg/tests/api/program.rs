@@ -1,6 +1,7 @@
 //! The program: its first line, its exit codes, its commands.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 
 use mockreg_proto::digest::Digest;
@@ -24,13 +25,13 @@ fn stderr(output: &Output) -> String {
 }
 
 /// A server that is killed when a test fails.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     ready: ReadyLine,
 }
 
 impl Server {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let any_port = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         let mut command = mockreg(&any_port);
         let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -39,8 +40,13 @@ impl Server {
         Self { child, ready: serde_json::from_str(&line).unwrap() }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.ready.registry.as_deref().unwrap().strip_prefix("http://").unwrap().parse().unwrap())
+    }
+
+    /// Address of the admin port.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.ready.admin.as_deref().unwrap().strip_prefix("http://").unwrap().parse().unwrap()
     }
 
     fn terminate(mut self) -> Option<i32> {
@@ -295,4 +301,34 @@ fn a_description_counts_what_is_there_and_what_is_shared() {
     assert_eq!(describe("--json").stdout, first);
     let plain = String::from_utf8(describe("--digests").stdout).unwrap();
     assert!(plain.contains("g/001:v1  sha256:") && plain.contains("linux/arm64  sha256:"), "{plain}");
+}
+
+#[test]
+fn two_repositories_are_compared_with_an_exit_code() {
+    let (one, other) = (registry(), registry());
+    let at = |registry: &mockreg::Registry, name: &str| format!("{}/{name}", registry.url());
+    let (here, there) = (at(&one, "synth/100kb"), at(&other, "synth/100kb"));
+    let equal = run(&["verify", &here, &there]);
+    assert_eq!(equal.status.code(), Some(0), "{equal:?}");
+    assert!(String::from_utf8_lossy(&equal.stdout).starts_with("equal: 1 tags equal"), "{equal:?}");
+    let different = run(&["verify", &here, &at(&other, "synth/200kb"), "--json"]);
+    assert_eq!(different.status.code(), Some(1), "{different:?}");
+    let report: Value = serde_json::from_slice(&different.stdout).unwrap();
+    assert_eq!((&report["outcome"], &report["tags"]["different"]), (&"different".into(), &1.into()));
+    let nowhere = run(&["verify", &here, "http://127.0.0.1:1/a"]);
+    assert!(nowhere.status.code() == Some(3) && stderr(&nowhere).contains("127.0.0.1:1"), "{nowhere:?}");
+    for (arguments, says) in [
+        (&["verify", &here][..], "DST"),
+        (&["verify", &here, "127.0.0.1:1/a"], "http://"),
+        (&["verify", &here, "http://127.0.0.1:1"], "name a repository in both"),
+        (&["verify", &here, &there, "--ca", "/nowhere/ca.pem"], "/nowhere/ca.pem"),
+        (&["verify", &here, "https://127.0.0.1:1/a"], "--ca"),
+        (&["verify", &here, &there, "--src-user", "ann"], "colon"),
+    ] {
+        let output = run(arguments);
+        assert!(
+            output.status.code() == Some(2) && stderr(&output).contains(says),
+            "{arguments:?}: {output:?}"
+        );
+    }
 }

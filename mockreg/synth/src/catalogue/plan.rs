@@ -220,6 +220,11 @@ impl Plan {
         self.files.iter().map(|file| &file.catalogue)
     }
 
+    /// Whether there are images that stand in no catalogue.
+    pub fn has_given(&self) -> bool {
+        self.files.iter().any(|file| !file.given.is_empty())
+    }
+
     /// Whether there is no repository.
     pub fn is_empty(&self) -> bool {
         self.repositories.is_empty()

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use mockreg_proto::units::ByteCount;
+use mockreg_proto::units::{self, ByteCount};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{DeserializeSeed, Error, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
@@ -121,6 +121,13 @@ impl<'de> Deserialize<'de> for LayerEntry {
 
             fn visit_u64<E: Error>(self, bytes: u64) -> Result<LayerEntry, E> {
                 Ok(LayerEntry::Size(ByteCount(bytes)))
+            }
+
+            fn visit_f64<E: Error>(self, bytes: f64) -> Result<LayerEntry, E> {
+                let unexpected = serde::de::Unexpected::Float(bytes);
+                units::whole(bytes)
+                    .ok_or_else(|| E::invalid_type(unexpected, &self))
+                    .and_then(|bytes| self.visit_u64(bytes))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<LayerEntry, E> {

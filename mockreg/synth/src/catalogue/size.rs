@@ -5,9 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use mockreg_proto::seed::below;
-use mockreg_proto::units::ByteCount;
+use mockreg_proto::units::{self, ByteCount};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error, Visitor};
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::profile::Profile;
@@ -151,6 +151,12 @@ impl<T> Visitor<'_> for NumberOrText<T> {
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
         (self.number)(number).map_err(E::custom)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        let unexpected = Unexpected::Float(number);
+        let number = units::whole(number).ok_or_else(|| E::invalid_type(unexpected, &self))?;
+        self.visit_u64(number)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {

@@ -3,11 +3,11 @@
 
 /// Query parameters in the order given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Query(Vec<(String, String)>);
+pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads the part of a request target after `?`.
-    pub(crate) fn parse(text: Option<&str>) -> Self {
+    pub fn parse(text: Option<&str>) -> Self {
         let pairs = text.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Self(
             pairs
@@ -18,19 +18,19 @@ impl Query {
     }
 
     /// The first value of `key`.
-    pub(crate) fn first(&self, key: &str) -> Option<&str> {
+    pub fn first(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// Every value of `key`, in order.
-    pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 }
 
 /// `text` with `%41` read as `A`. What is no valid escape stays as it is, and what is no UTF-8 becomes U+FFFD:
 /// either is then refused by the grammar of whatever it stands for.
-pub(crate) fn decode(text: &str) -> String {
+pub fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -48,7 +48,7 @@ fn hex_byte(digits: &[u8]) -> Option<u8> {
 }
 
 /// `text` fit for a query value: everything but letters, digits and `-._~:/` escaped.
-pub(crate) fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' => {

@@ -1,0 +1,106 @@
+//! The programs that mockreg is measured against, each with its files in one folder, which measurements put into
+//! memory: docker-registry with its file system storage, nginx that serves the folder itself.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::program::{command, run, succeed};
+
+/// How long a server may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A docker-registry; killed when it is dropped.
+#[derive(Debug)]
+pub struct DockerRegistry {
+    child: Child,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// An nginx; stopped when it is dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    child: Child,
+    /// `host:port` of plain HTTP/1.1.
+    pub address: String,
+}
+
+impl DockerRegistry {
+    /// Starts one that keeps everything in `folder`, without a log of requests.
+    ///
+    /// # Panics
+    /// It does not start, or the folder has no room.
+    pub fn start(folder: &Path) -> Self {
+        let address = free_address();
+        let config = folder.join("registry.yml");
+        let storage = folder.join("registry");
+        let text = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+             storage:\n  filesystem: {{rootdirectory: {}}}\nhttp: {{addr: \"{address}\"}}\n",
+            storage.display()
+        );
+        std::fs::write(&config, text).expect("room in the folder");
+        let mut registry = command("docker-registry");
+        registry.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = registry.spawn().expect("docker-registry starts");
+        wait_for(&address);
+        Self { child, address }
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Nginx {
+    /// Starts one that serves the files of `folder` by sendfile, without a log of requests.
+    ///
+    /// # Panics
+    /// It does not start, or the folder has no room.
+    pub fn start(folder: &Path, workers: u32) -> Self {
+        let address = free_address();
+        let root = folder.display();
+        // Open files are kept, connections are never closed for their age: nothing but serving is measured.
+        let text = format!(
+            "worker_processes {workers}; daemon off; pid {root}/nginx.pid; error_log {root}/error.log;\n\
+             events {{ worker_connections 4096; }}\n\
+             http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;\n\
+             open_file_cache max=100; default_type application/octet-stream;\n\
+             server {{ listen {address}; root {root}; }} }}\n"
+        );
+        let config = folder.join(format!("nginx-{}.conf", address.replace(':', "-")));
+        std::fs::write(&config, text).expect("room in the folder");
+        // Its workers may run as another user.
+        succeed(Command::new("chmod").arg("755").arg(folder));
+        let mut nginx = command("nginx");
+        nginx.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = nginx.spawn().expect("nginx starts");
+        wait_for(&address);
+        Self { child, address }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its master passes TERM on to the workers; a kill would leave them behind.
+        let _ = run(Command::new("kill").arg(self.child.id().to_string()));
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("a bound socket has an address").to_string()
+}
+
+fn wait_for(address: &str) {
+    let start = Instant::now();
+    while std::net::TcpStream::connect(address).is_err() {
+        assert!(start.elapsed() < PATIENCE, "nothing listens at {address}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -4,7 +4,7 @@
 use mockreg_proto::digest::Digest;
 use mockreg_proto::seed::{self, Seed};
 use mockreg_proto::units::ByteCount;
-use mockreg_synth::catalogue::{Catalogue, LayerEntry, Layers, Repository, Tags};
+use mockreg_synth::catalogue::{Catalogue, Entry, LayerEntry, Layers, Repository, Tags};
 use serde::Serialize;
 
 use crate::scenario::{Corpus, Scenario};
@@ -57,7 +57,7 @@ impl Plan {
         };
         Catalogue {
             seed: self.seed,
-            repositories: self.operations.iter().map(entry).collect(),
+            repositories: self.operations.iter().map(entry).map(Entry::from).collect(),
             ..Catalogue::default()
         }
     }

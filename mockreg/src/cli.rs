@@ -142,11 +142,9 @@ fn start_logging(level: LevelFilter) {
 }
 
 /// Reads and plans one catalogue file.
-fn read_catalogue(path: &std::path::Path) -> Result<Vec<mockreg_synth::image::ImageSpec>, Failure> {
+fn read_catalogue(path: &std::path::Path) -> Result<mockreg_synth::catalogue::Plan, Failure> {
     use anyhow::Context as _;
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"));
-    let (_, images) =
-        mockreg_synth::catalogue::read(&name, &text.map_err(Failure::usage)?).map_err(Failure::usage)?;
-    Ok(images)
+    mockreg_synth::catalogue::read(&name, &text.map_err(Failure::usage)?).map_err(Failure::usage)
 }

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mockreg_synth::catalogue::{Catalogue, CatalogueError};
-use mockreg_synth::image::ImageSpec;
+use mockreg_synth::catalogue::{Catalogue, CatalogueError, Plan};
+use mockreg_synth::image::{ImageSpec, TagSpec};
 use mockreg_synth::name::{self, NameError};
 use thiserror::Error;
 
@@ -37,7 +37,7 @@ pub(crate) struct Limits {
 pub struct Builder {
     pub(crate) name: String,
     pub(crate) seed: u64,
-    pub(crate) images: Vec<ImageSpec>,
+    pub(crate) plan: Plan,
     catalogue_error: Option<BadImages>,
     pub(crate) given: Given,
     pub(crate) memory_budget: u64,
@@ -120,7 +120,7 @@ impl Default for Builder {
         Self {
             name: "registry".into(),
             seed: 1,
-            images: Vec::new(),
+            plan: Plan::default(),
             catalogue_error: None,
             given: Given::None,
             memory_budget: MEMORY_BUDGET,
@@ -158,13 +158,12 @@ impl Builder {
 
     /// Adds the images of a catalogue. May be called several times; of two images with one tag the later counts.
     #[must_use]
-    #[allow(clippy::needless_pass_by_value)] // A catalogue is built to be handed over, here and by `PUT /catalog`.
     pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
-        match catalogue.images() {
-            Ok(images) => self.images.extend(images),
+        self.given = self.given.and(serde_json::to_vec(&catalogue).ok().map(Into::into));
+        match Plan::new(catalogue) {
+            Ok(plan) => self.plan = self.plan.followed_by(plan),
             Err(error) => self.catalogue_error = Some(BadImages::Catalogue(error)),
         }
-        self.given = self.given.and(serde_json::to_vec(&catalogue).ok().map(Into::into));
         self
     }
 
@@ -172,9 +171,12 @@ impl Builder {
     /// stand behind `synth/`: `10mb`, `1gib-x8`, `300mib-tar`.
     #[must_use]
     pub fn image(mut self, repository: &str, tag: &str, name: &str) -> Self {
-        match name::parse(&format!("{}{name}", name::PREFIX), self.seed) {
-            Ok(image) => {
-                self.images.push(ImageSpec { repository: repository.into(), tag: tag.into(), ..image });
+        match name::tagged(&format!("{}{name}", name::PREFIX), self.seed) {
+            Ok(mut made) => {
+                for image in &mut made.images {
+                    (image.repository, image.tag) = (repository.to_owned(), tag.to_owned());
+                }
+                self.plan = self.plan.followed_by(Plan::given(vec![made]));
                 self.given = Given::Several;
             }
             Err(source) => self.catalogue_error = Some(BadImages::Name(name.to_owned(), source)),
@@ -184,9 +186,20 @@ impl Builder {
 
     /// Adds images that are planned already.
     #[must_use]
-    pub fn images(mut self, images: Vec<ImageSpec>) -> Self {
-        self.images.extend(images);
-        self.given = Given::Several;
+    pub fn images(self, images: Vec<ImageSpec>) -> Self {
+        let images = images.into_iter().map(TagSpec::from).collect();
+        self.plan(Plan::given(images))
+    }
+
+    /// Adds what one or several catalogues mean.
+    #[must_use]
+    pub fn plan(mut self, plan: Plan) -> Self {
+        let documents = serde_json::to_vec(plan.catalogues().next().unwrap_or(&Catalogue::default()));
+        self.given = match plan.catalogues().count() {
+            1 if !plan.has_given() => self.given.and(documents.ok().map(Into::into)),
+            _ => Given::Several,
+        };
+        self.plan = self.plan.followed_by(plan);
         self
     }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::{Reference, Tag};
-use mockreg_synth::Tables;
-use mockreg_synth::image::ImageSpec;
+use mockreg_synth::catalogue::Plan;
 
 use crate::admin::Document;
 use crate::auth::Guard;
@@ -50,20 +49,16 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    fn tables(&self) -> &Arc<Tables> {
-        &self.workshop.tables
-    }
-
     /// A blob that `repository` has; `None` if it has not.
     pub(crate) async fn find_blob(&self, repository: &str, digest: &Digest) -> Option<Content> {
         if let Some(pushed) = self.store.blob(repository, digest) {
             return Some(pushed);
         }
-        let made = self.images.repository(repository).ok()?.built(self.tables()).await.blob(digest)?;
+        let made = self.images.repository(repository).ok()?.blob(digest).await?;
         (!self.is_gone(repository, |gone| gone.has_blob(digest))).then_some(made)
     }
 
-    /// A blob that any `readable` repository has: pushed, or of an image that is built already.
+    /// A blob that any `readable` repository has: pushed, or of an image that was built lately.
     pub(crate) fn find_blob_anywhere(
         &self,
         digest: &Digest,
@@ -82,7 +77,7 @@ impl Core {
         if let Some(pushed) = self.store.manifest(repository, reference) {
             return Some(pushed);
         }
-        let made = self.images.repository(repository).ok()?.built(self.tables()).await.manifest(reference)?;
+        let made = self.images.repository(repository).ok()?.manifest(reference).await?;
         let is_gone = self.is_gone(repository, |gone| match reference {
             Reference::Tag(tag) => gone.has_tag(tag.as_str(), &made.digest),
             Reference::Digest(digest) => gone.has_manifest(digest),
@@ -150,9 +145,9 @@ impl Core {
     pub(crate) async fn referrers(&self, repository: &str, subject: &Digest) -> BTreeMap<Digest, Listing> {
         let mut found = self.store.referrers(repository, subject);
         if let Ok(images) = self.images.repository(repository) {
-            let made = images.built(self.tables()).await.referrers(subject);
+            let made = images.referrers(subject).await.into_iter();
             let there = made.filter(|made| !self.is_gone(repository, |gone| gone.has_manifest(&made.digest)));
-            found.extend(there.cloned());
+            found.extend(there);
         }
         let mut listed = self.listed_under_tag(repository, subject).await;
         let entries =
@@ -188,9 +183,7 @@ impl Core {
         let made = match self.images.repository(repository) {
             Ok(images) => {
                 let gone = self.store.gone(repository).unwrap_or_default();
-                let tags = images.built(self.tables()).await.tags_after(last);
-                let there = tags.filter(|(tag, digest)| !gone.has_tag(tag, digest));
-                there.take(most).map(|(tag, _)| tag.to_owned()).collect()
+                images.tags_after(last, most, &gone).await
             }
             Err(_) if self.store.knows(repository) => Vec::new(),
             Err(reason) => return Err(Problem::new(Fault::NameUnknown, reason)),
@@ -205,8 +198,8 @@ impl Core {
     }
 
     /// Replaces all that the catalogue offered; what was deleted of the old one is no matter any more.
-    pub(crate) fn replace_catalogue(&self, images: Vec<ImageSpec>) {
-        self.images.replace(images);
+    pub(crate) fn replace_catalogue(&self, plan: Plan) {
+        self.images.replace(plan);
         self.store.uncover();
     }
 

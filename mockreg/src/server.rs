@@ -211,8 +211,8 @@ fn core(builder: Builder, downloads: Option<SocketAddr>) -> Result<Core, StartEr
     };
     let storage = Storage { budget: Budget::new(builder.memory_budget), spill };
     let tables = tables(&builder.cache);
-    let images = Images::new(Arc::clone(&tables), builder.seed, builder.on_demand);
-    images.replace(builder.images);
+    let images = Images::new(Arc::clone(&tables), builder.cache, builder.seed, builder.on_demand);
+    images.replace(builder.plan);
     Ok(Core {
         workshop: Workshop { tables, storage },
         images,

@@ -16,6 +16,7 @@ const PURE: &[(&str, &[&str])] = &[
         &[
             "bytes",
             "crc32fast",
+            "libm",
             "mockreg-proto",
             "oci-spec",
             "rand_chacha",

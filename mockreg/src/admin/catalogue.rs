@@ -7,8 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use mockreg_proto::document;
-use mockreg_synth::catalogue::{self, Catalogue};
-use mockreg_synth::image::ImageSpec;
+use mockreg_synth::catalogue::{self, Catalogue, Plan};
 use tokio::sync::Semaphore;
 
 use super::body::Whole;
@@ -19,7 +18,7 @@ use crate::core::Core;
 pub(super) const MAX_CATALOGUE: usize = 16 << 20;
 /// What errors call the document.
 const BODY: &str = "request body";
-/// Catalogues read at once. Each may take its bound, and the plan a hundred megabytes.
+/// Catalogues read at once. Each may take its bound, and the plan some times that.
 const MAX_READERS: usize = 4;
 
 /// The catalogue as it was given, kept as text: smaller than what it means.
@@ -96,8 +95,8 @@ pub(super) async fn replace(State(core): State<Arc<Core>>, request: axum::extrac
         };
     let text = body.clone();
     match tokio::task::spawn_blocking(move || planned(&body)).await {
-        Ok(Ok(images)) => {
-            core.replace_catalogue(images);
+        Ok(Ok(plan)) => {
+            core.replace_catalogue(plan);
             core.document.replace(text);
             let core = Arc::clone(&core);
             tokio::spawn(async move { core.images.prepare().await });
@@ -108,12 +107,12 @@ pub(super) async fn replace(State(core): State<Arc<Core>>, request: axum::extrac
     }
 }
 
-/// The images of a catalogue. A large one takes a second to plan. What is no catalogue is told from one whose images
+/// What a catalogue means. What is no catalogue is told from one whose images
 /// cannot be made.
-fn planned(body: &[u8]) -> Result<Vec<ImageSpec>, (StatusCode, String)> {
+fn planned(body: &[u8]) -> Result<Plan, (StatusCode, String)> {
     let text = std::str::from_utf8(body)
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("request body: {error}")))?;
-    catalogue::read(BODY, text).map(|(_, images)| images).map_err(|error| {
+    catalogue::read(BODY, text).map_err(|error| {
         let is_catalogue = document::read::<Catalogue>(BODY, text).is_ok();
         let status = if is_catalogue { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
         (status, error.to_string())

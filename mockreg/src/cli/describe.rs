@@ -1,106 +1,268 @@
 //! `mockreg describe`
 
-use std::fmt::Write as _;
+mod sizes;
+mod summary;
+
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use mockreg_proto::units::ByteCount;
-use mockreg_synth::image::{Image, ImageSpec};
+use mockreg_synth::catalogue::Plan;
+use mockreg_synth::image::{PlannedLayer, TagSpec, Tagged};
+use mockreg_synth::{LayerSpec, Tables};
 use serde::Serialize;
 
-use super::{Cache, Failure, read_catalogue};
+use self::summary::{Counting, Summary};
+use super::{Cache, Failure, read_catalogue, tables};
+use crate::images::KeptDigests;
 
-/// What a catalogue holds, with every digest, without serving it.
+/// What a catalogue holds, without serving it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Prints repositories, images, bytes, unique bytes, percentiles of layer and image sizes, a histogram, how much is
+shared, and which images are popular. Digests are computed for --digests and --json alone: a millisecond a layer the
+first time, after which the cache directory has them.
+
 Examples:
   mockreg describe --catalog images.yaml
+  mockreg describe --catalog images.yaml --digests
   mockreg describe --catalog images.yaml --json | jq '.images[].manifest_digest'")]
 pub(super) struct Describe {
-    /// The catalogue (YAML or JSON)
-    #[arg(long, value_name = "FILE")]
-    catalog: PathBuf,
-    #[command(flatten)]
-    cache: Cache,
-    /// Print one JSON object
+    /// A catalogue (YAML or JSON); may be given several times
+    #[arg(long, value_name = "FILE", required = true)]
+    catalog: Vec<PathBuf>,
+    /// Also list every image with the digests of its manifest and layers
+    #[arg(long)]
+    digests: bool,
+    /// Print one JSON object, with every digest
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cache: Cache,
 }
 
-#[derive(Serialize)]
-struct Description {
-    images: Vec<ImageDescription>,
-    total_bytes: u64,
-}
+/// Images that are described together: their layers are hashed beside each other.
+const BATCH: usize = 64;
+/// How often a long description says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct ImageDescription {
     repository: String,
     tag: String,
+    /// Of the index, where there are several platforms.
     manifest_digest: String,
-    manifest_media_type: String,
+    manifest_media_type: &'static str,
+    /// Of the first platform.
     config_digest: String,
     layers: Vec<LayerDescription>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    platforms: Vec<PlatformDescription>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    referrers: Vec<ReferrerDescription>,
+}
+
+#[derive(Serialize)]
+struct PlatformDescription {
+    platform: String,
+    manifest_digest: String,
+    config_digest: String,
+    layers: Vec<LayerDescription>,
+}
+
+#[derive(Serialize)]
+struct ReferrerDescription {
+    manifest_digest: String,
+    artifact_type: &'static str,
 }
 
 #[derive(Serialize)]
 struct LayerDescription {
     digest: String,
     diff_id: String,
-    media_type: String,
+    media_type: &'static str,
     size: u64,
+}
+
+/// Where descriptions go, one after the other.
+enum Listing<W: Write> {
+    Text(W),
+    Json {
+        out: W,
+        first: bool,
+    },
+    /// Nowhere: only the summary is wanted, and no digest.
+    None(W),
 }
 
 impl Describe {
     /// Prints the description.
     pub(super) fn run(self) -> Result<(), Failure> {
-        let specs = read_catalogue(&self.catalog)?;
-        let tables = super::tables(&self.cache.open());
-        let layers: Vec<_> = specs.iter().flat_map(|spec| spec.layers.iter().copied()).collect();
-        tables.prepare(&layers);
-        let images: Vec<_> = specs.iter().map(|spec| describe(spec, &spec.build(&tables))).collect();
-        let total_bytes = images.iter().flat_map(|image| &image.layers).map(|layer| layer.size).sum();
-        let description = Description { images, total_bytes };
-        if self.json {
-            println!("{}", serde_json::to_string(&description).expect("texts and numbers always serialise"));
-        } else {
-            print!("{}", description.text());
+        let mut plan = Plan::default();
+        for path in &self.catalog {
+            plan = plan.followed_by(read_catalogue(path)?);
         }
-        Ok(())
+        let out = BufWriter::new(io::stdout().lock());
+        let mut listing = match (self.json, self.digests) {
+            (true, _) => Listing::Json { out, first: true },
+            (false, true) => Listing::Text(out),
+            (false, false) => Listing::None(out),
+        };
+        let written = match listing {
+            Listing::None(_) => {
+                let mut counting = Counting::default();
+                plan.images().for_each(|image| counting.add(&image));
+                listing.finish(&counting.finish(&plan))
+            }
+            _ => self.with_digests(&plan, &mut listing).and_then(|summary| listing.finish(&summary)),
+        };
+        match written {
+            // `mockreg describe … | head` has what it wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other
+                .map_err(|error| Failure::environment(anyhow::Error::new(error).context("standard output"))),
+        }
     }
-}
 
-fn describe(spec: &ImageSpec, image: &Image) -> ImageDescription {
-    let layers = image.layers.iter().map(|layer| LayerDescription {
-        digest: layer.digest.to_string(),
-        diff_id: layer.diff_id.to_string(),
-        media_type: layer.media_type.to_string(),
-        size: layer.spec.size(),
-    });
-    ImageDescription {
-        repository: spec.repository.clone(),
-        tag: spec.tag.clone(),
-        manifest_digest: image.manifest_digest.to_string(),
-        manifest_media_type: image.manifest_media_type.to_string(),
-        config_digest: image.config_digest.to_string(),
-        layers: layers.collect(),
-    }
-}
-
-impl Description {
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for image in &self.images {
-            let name = format!("{}:{}", image.repository, image.tag);
-            writeln!(text, "{name}  {}", image.manifest_digest).expect("a string takes everything");
-            for layer in &image.layers {
-                writeln!(text, "    {}  {}", layer.digest, ByteCount(layer.size))
-                    .expect("a string takes everything");
+    fn with_digests<W: Write>(&self, plan: &Plan, listing: &mut Listing<W>) -> io::Result<Summary> {
+        let cache = self.cache.open();
+        let tables = tables(&cache);
+        let mut kept = KeptDigests::of(plan, &cache);
+        let (mut counting, mut batch, mut progress) = (Counting::default(), Vec::new(), Progress::new());
+        for repository in plan.repositories() {
+            for image in repository.images() {
+                counting.add(&image);
+                batch.push(image);
+                if batch.len() == BATCH {
+                    listing.describe(&mut batch, &tables, &mut kept)?;
+                    progress.tell(repository.name(), counting.images());
+                }
             }
         }
-        let (images, total) = (self.images.len(), ByteCount(self.total_bytes));
-        writeln!(text, "{images} images, {total} in layers (shared ones counted each time)")
-            .expect("a string takes everything");
-        text
+        listing.describe(&mut batch, &tables, &mut kept)?;
+        kept.keep();
+        Ok(counting.finish(plan))
+    }
+}
+
+impl<W: Write> Listing<W> {
+    /// Describes the images of a batch, and empties it.
+    fn describe(
+        &mut self,
+        batch: &mut Vec<TagSpec>,
+        tables: &Tables,
+        kept: &mut KeptDigests,
+    ) -> io::Result<()> {
+        let layers = batch.iter().flat_map(TagSpec::layers).filter_map(PlannedLayer::spec);
+        let mut layers: Vec<LayerSpec> = layers.collect();
+        layers.sort_unstable();
+        layers.dedup();
+        if !kept.teach(tables, &layers) {
+            tables.prepare(&layers);
+            kept.learn(tables, &layers);
+        }
+        batch.drain(..).try_for_each(|image| self.image(&describe(&image, &image.build(tables))))
+    }
+
+    fn image(&mut self, image: &ImageDescription) -> io::Result<()> {
+        match self {
+            Self::Text(out) => image.write(out),
+            Self::Json { out, first } => {
+                out.write_all(if std::mem::take(first) { b"{\"images\":[" } else { b"," })?;
+                serde_json::to_writer(out, image).map_err(io::Error::from)
+            }
+            Self::None(_) => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        match self {
+            Self::Text(out) | Self::None(out) => {
+                out.write_all(summary.text().as_bytes())?;
+                out.flush()
+            }
+            Self::Json { out, first } => {
+                let start = if *first { "{\"images\":[" } else { "" };
+                let summary_text =
+                    serde_json::to_string(summary).expect("numbers and texts always serialise");
+                let total = summary.total_bytes();
+                writeln!(out, "{start}],\"total_bytes\":{total},\"summary\":{summary_text}}}")?;
+                out.flush()
+            }
+        }
+    }
+}
+
+impl ImageDescription {
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}:{}  {}", self.repository, self.tag, self.manifest_digest)?;
+        for platform in &self.platforms {
+            writeln!(out, "  {}  {}", platform.platform, platform.manifest_digest)?;
+            write_layers(out, &platform.layers)?;
+        }
+        if self.platforms.is_empty() {
+            write_layers(out, &self.layers)?;
+        }
+        self.referrers.iter().try_for_each(|referrer| {
+            writeln!(out, "  <- {}  {}", referrer.manifest_digest, referrer.artifact_type)
+        })
+    }
+}
+
+fn write_layers(out: &mut impl Write, layers: &[LayerDescription]) -> io::Result<()> {
+    layers.iter().try_for_each(|layer| writeln!(out, "    {}  {}", layer.digest, ByteCount(layer.size)))
+}
+
+fn describe(spec: &TagSpec, tagged: &Tagged) -> ImageDescription {
+    let (root, first) = (tagged.root(), &tagged.images[0]);
+    let platforms = tagged.images.iter().map(|image| PlatformDescription {
+        platform: image.platform.to_string(),
+        manifest_digest: image.manifest_digest.to_string(),
+        config_digest: image.config_digest.to_string(),
+        layers: layers(image),
+    });
+    let referrers = tagged.referrers.iter().map(|artifact| ReferrerDescription {
+        manifest_digest: artifact.manifest.digest.to_string(),
+        artifact_type: artifact.artifact_type,
+    });
+    ImageDescription {
+        repository: spec.images[0].repository.clone(),
+        tag: spec.images[0].tag.clone(),
+        manifest_digest: root.digest.to_string(),
+        manifest_media_type: root.media_type,
+        config_digest: first.config_digest.to_string(),
+        layers: layers(first),
+        platforms: if tagged.index.is_some() { platforms.collect() } else { Vec::new() },
+        referrers: referrers.collect(),
+    }
+}
+
+fn layers(image: &mockreg_synth::image::Image) -> Vec<LayerDescription> {
+    let describe = |layer: &mockreg_synth::image::ImageLayer| LayerDescription {
+        digest: layer.digest.to_string(),
+        diff_id: layer.diff_id.to_string(),
+        media_type: layer.media_type,
+        size: layer.size(),
+    };
+    image.layers.iter().map(describe).collect()
+}
+
+/// Says on standard error how far a long description is.
+struct Progress {
+    told: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { told: Instant::now() }
+    }
+
+    fn tell(&mut self, repository: &str, images: u64) {
+        if self.told.elapsed() >= PROGRESS {
+            self.told = Instant::now();
+            eprintln!("mockreg: {images} images described, the last in {repository}");
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, Write as _};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use mockreg_proto::content_range::ByteRange;
+use mockreg_synth::image::PlannedLayer;
 use mockreg_synth::name::{self, PREFIX};
-use mockreg_synth::{Content, Form, Layer};
+use mockreg_synth::{Content, Form, Layer, LayerSpec};
 use serde::Serialize;
 
 use super::{Cache, Failure};
@@ -60,7 +61,7 @@ impl LayerCommand {
         let image =
             name::parse(&repository, self.seed).with_context(|| format!("no layer is called {repository}"));
         let image = image.map_err(Failure::usage)?;
-        let layers = &image.layers;
+        let layers: Vec<LayerSpec> = image.layers.iter().filter_map(PlannedLayer::made).collect();
         let spec = *layers.get(self.index).ok_or_else(|| {
             Failure::usage(anyhow!("{repository} has layers 0 to {}, not {}", layers.len() - 1, self.index))
         })?;

@@ -251,7 +251,7 @@ impl Settings {
         builder.tls = self.tls()?;
         builder.redirect_blobs = self.redirect_blobs.map(|address| address.0);
         for path in &self.catalog {
-            builder = builder.images(read_catalogue(path)?);
+            builder = builder.plan(read_catalogue(path)?);
         }
         Ok(builder)
     }

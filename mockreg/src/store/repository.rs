@@ -48,6 +48,16 @@ impl Gone {
         self.tags.contains(tag) || self.has_manifest(digest)
     }
 
+    /// Whether a tag is gone by itself, whatever it leads to.
+    pub(crate) fn has_tag_name(&self, tag: &str) -> bool {
+        self.tags.contains(tag)
+    }
+
+    /// The manifests that are gone.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = &Digest> {
+        self.manifests.iter()
+    }
+
     fn len(&self) -> usize {
         self.blobs.len() + self.manifests.len() + self.tags.len()
     }

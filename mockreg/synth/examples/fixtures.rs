@@ -7,7 +7,7 @@
 //! The schema follows the code. The images do not: they are version 1 of the format, and a difference is an error.
 
 use mockreg_proto::digest::hex;
-use mockreg_synth::catalogue::Catalogue;
+use mockreg_synth::catalogue::{self, Catalogue};
 use mockreg_synth::image::ImageLayer;
 use mockreg_synth::{Layer, Tables, name};
 use serde_json::{Map, Value, json};
@@ -32,11 +32,14 @@ const IMAGES: [&str; 14] = [
 
 const SEED: u64 = 1;
 
+const KINDS: &str = include_str!("../../../fixtures/catalogues/kinds.yaml");
+
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("schema") => print(&schemars::schema_for!(Catalogue)),
         Some("images") => print(&images()),
-        _ => eprintln!("usage: fixtures schema|images"),
+        Some("kinds") => print(&kinds()),
+        _ => eprintln!("usage: fixtures schema|images|kinds"),
     }
 }
 
@@ -52,7 +55,25 @@ fn images() -> Value {
         "written_by": "cargo run --release -p mockreg-synth --example fixtures -- images",
         "seed": SEED,
         "images": images,
+        "kinds": kinds(),
     })
+}
+
+/// Everything that the tags of a catalogue of every kind name, and a `-multi` image.
+fn kinds() -> Value {
+    let plan = catalogue::read("kinds.yaml", KINDS).expect("the catalogue above is valid");
+    let multi = name::tagged("synth/10kb-multi", SEED).expect("the name is valid");
+    let tags = plan.images().chain([multi]).map(|tag| {
+        let tagged = tag.build(&Tables::shared());
+        let digests = json!({
+            "root": tagged.root().digest,
+            "manifests": tagged.manifests().map(|manifest| json!([manifest.digest, manifest.media_type])).collect::<Vec<_>>(),
+            "blobs": tagged.blobs().map(|blob| blob.digest).collect::<Vec<_>>(),
+            "layers": tagged.layers().map(|layer| json!([layer.digest, layer.media_type])).collect::<Vec<_>>(),
+        });
+        (format!("{}:{}", tag.images[0].repository, tag.images[0].tag), digests)
+    });
+    Value::Object(tags.collect())
 }
 
 fn image(repository: &str) -> Value {
@@ -67,14 +88,15 @@ fn image(repository: &str) -> Value {
 }
 
 fn layer(layer: &ImageLayer) -> Value {
-    let read = Layer::new(layer.spec);
+    let spec = layer.plan.made().expect("images made from their names have no other layers");
+    let read = Layer::new(spec);
     let bytes = |offset| hex(&read.read(offset, 24).flatten().collect::<Vec<u8>>());
     json!({
-        "id": layer.spec.id().to_string(),
+        "id": spec.id().to_string(),
         "digest": layer.digest,
         "diff_id": layer.diff_id,
-        "size": layer.spec.size(),
+        "size": spec.size(),
         "first": bytes(0),
-        "last": bytes(layer.spec.size() - 24),
+        "last": bytes(spec.size() - 24),
     })
 }

@@ -1,14 +1,33 @@
-//! Images: layers under a manifest and a config whose bytes are part of the format, so that the same image has
-//! the same digest on every machine. Which layers an image has is decided in `name` and `catalogue`.
+//! Images: layers under a manifest and a config, images of several platforms under an index, and artifacts that refer
+//! to them. Their bytes are part of the format, so that the same image has the same digest on every machine. Which
+//! layers an image has is decided in `name` and `catalogue`.
+
+mod artifact;
+mod document;
+mod media_types;
+mod platform;
 
 use bytes::Bytes;
 use mockreg_proto::digest::Digest;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::spec::{Form, LayerSpec};
+pub use self::artifact::{Artifact, MAX_REFERRERS, Referrers};
+use self::document::{
+    Config, Descriptor, EPOCH, History, Index, Manifest, PlatformWords, RootFs, RuntimeConfig, to_json,
+};
+pub use self::media_types::MediaTypes;
+pub use self::platform::{Platform, UnknownPlatform};
+use crate::spec::LayerSpec;
 use crate::tables::Tables;
 use crate::tar;
+
+/// What one tag names, before any byte of it is made: an image or an index of images, and what refers to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagSpec {
+    /// The images, one of each platform; several stand under an index. Never empty.
+    pub images: Vec<ImageSpec>,
+    /// The artifacts that refer to it.
+    pub referrers: Referrers,
+}
 
 /// An image of one platform, before any byte of it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +39,51 @@ pub struct ImageSpec {
     /// What it claims to run on.
     pub platform: Platform,
     /// Its layers, the base first.
-    pub layers: Vec<LayerSpec>,
+    pub layers: Vec<PlannedLayer>,
     /// Whose media types it speaks.
     pub media_types: MediaTypes,
+}
+
+/// A layer of an image, before any byte of it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PlannedLayer {
+    /// Made and served by the registry.
+    Made(LayerSpec),
+    /// Lies elsewhere: its descriptor has a URL, and the registry does not serve it.
+    Foreign(LayerSpec),
+    /// The layer without a file that old builders wrote for every step that changes none: 32 bytes, the same for all.
+    Empty,
+}
+
+/// Bytes that stand under their own digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Digest of the bytes.
+    pub digest: Digest,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// A manifest or an index, to the byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Digest of the bytes.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// The bytes: compact JSON.
+    pub bytes: Bytes,
+}
+
+/// Everything that a tag names: manifests to the byte, and layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// The images, one of each platform.
+    pub images: Vec<Image>,
+    /// The index over them, where there are several.
+    pub index: Option<Stored>,
+    /// What refers to the tag's manifest.
+    pub referrers: Vec<Artifact>,
 }
 
 /// An image: its manifest and config to the byte, and its layers.
@@ -40,6 +101,8 @@ pub struct Image {
     pub config_digest: Digest,
     /// Media type of the config.
     pub config_media_type: &'static str,
+    /// What it claims to run on.
+    pub platform: Platform,
     /// The layers, the base first.
     pub layers: Vec<ImageLayer>,
 }
@@ -48,7 +111,7 @@ pub struct Image {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageLayer {
     /// How to make it.
-    pub spec: LayerSpec,
+    pub plan: PlannedLayer,
     /// Digest of the blob.
     pub digest: Digest,
     /// Digest of the tar inside.
@@ -57,71 +120,165 @@ pub struct ImageLayer {
     pub media_type: &'static str,
 }
 
-/// What an image claims to run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Platform {
-    /// `linux/amd64`, the only one this version makes.
-    #[default]
-    LinuxAmd64,
+/// The empty layer: the two zero blocks that end a tar, as Go's gzip packs them.
+pub const EMPTY_LAYER: [u8; 32] = [
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x09, 0x6e, 0x88, 0x00, 0xff, 0x62, 0x18, 0x05, 0xa3, 0x60, 0x14, 0x8c,
+    0x58, 0x00, 0x08, 0x00, 0x00, 0xff, 0xff, 0x2e, 0xaf, 0xb5, 0xef, 0x00, 0x04, 0x00, 0x00,
+];
+/// The tar inside [`EMPTY_LAYER`].
+const EMPTY_TAR: [u8; 1024] = [0; 1024];
+
+/// Where foreign layers claim to lie: a host that never exists (RFC 6761, section 6.5).
+const FOREIGN_HOST: &str = "https://layers.stormyard.example";
+
+impl PlannedLayer {
+    /// The layer that stands behind it; `None` for the empty one.
+    pub const fn spec(&self) -> Option<LayerSpec> {
+        match self {
+            Self::Made(spec) | Self::Foreign(spec) => Some(*spec),
+            Self::Empty => None,
+        }
+    }
+
+    /// The layer, if the registry makes it.
+    pub const fn made(&self) -> Option<LayerSpec> {
+        match self {
+            Self::Made(spec) => Some(*spec),
+            Self::Foreign(_) | Self::Empty => None,
+        }
+    }
+
+    /// Bytes of the blob.
+    pub const fn size(&self) -> u64 {
+        match self {
+            Self::Made(spec) | Self::Foreign(spec) => spec.size(),
+            Self::Empty => EMPTY_LAYER.len() as u64,
+        }
+    }
+
+    fn record(&self) -> String {
+        self.spec().map_or_else(|| "empty layer".to_owned(), |spec| tar::record(&spec))
+    }
 }
 
-/// Whose media types a manifest, its config and its layers have.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum MediaTypes {
-    /// OCI image manifest 1.
-    #[default]
-    Oci,
-    /// Docker image manifest, version 2, schema 2.
-    Docker,
-}
-
-impl Platform {
-    /// Operating system, as `GOOS` spells it.
-    pub const fn os(self) -> &'static str {
-        match self {
-            Self::LinuxAmd64 => "linux",
-        }
-    }
-
-    /// Processor architecture, as `GOARCH` spells it.
-    pub const fn architecture(self) -> &'static str {
-        match self {
-            Self::LinuxAmd64 => "amd64",
-        }
+impl From<LayerSpec> for PlannedLayer {
+    fn from(spec: LayerSpec) -> Self {
+        Self::Made(spec)
     }
 }
 
-impl MediaTypes {
-    /// Media type of manifests.
-    pub const fn manifest(self) -> &'static str {
-        match self {
-            Self::Oci => "application/vnd.oci.image.manifest.v1+json",
-            Self::Docker => "application/vnd.docker.distribution.manifest.v2+json",
+impl Blob {
+    fn of(bytes: Bytes) -> Self {
+        Self { digest: Digest::of(&bytes), bytes }
+    }
+}
+
+impl Stored {
+    fn of(media_type: &'static str, bytes: Bytes) -> Self {
+        Self { digest: Digest::of(&bytes), media_type, bytes }
+    }
+}
+
+impl TagSpec {
+    /// Makes everything that the tag names. Takes as long as the digests of the layers take; async callers call it
+    /// from a blocking thread.
+    pub fn build(&self, tables: &Tables) -> Tagged {
+        let images: Vec<Image> = self.images.iter().map(|image| image.build(tables)).collect();
+        let mut tagged = Tagged { images, index: None, referrers: Vec::new() };
+        if let [first, _, ..] = &self.images[..] {
+            tagged.index = Some(index(first.media_types, &tagged.images));
         }
+        let root = tagged.root();
+        tagged.referrers = self.referrers.build(&self.images[0].repository, &root, &tagged.images);
+        tagged
     }
 
-    /// Media type of configs.
-    pub const fn config(self) -> &'static str {
-        match self {
-            Self::Oci => "application/vnd.oci.image.config.v1+json",
-            Self::Docker => "application/vnd.docker.container.image.v1+json",
-        }
+    /// Bytes of all layers, foreign ones apart, those of several images counted in each.
+    pub fn size(&self) -> u64 {
+        self.layers().filter(|layer| !matches!(layer, PlannedLayer::Foreign(_))).map(PlannedLayer::size).sum()
     }
 
-    /// Media type of a layer.
-    pub const fn layer(self, spec: &LayerSpec) -> &'static str {
-        match (self, spec.form()) {
-            (Self::Oci, Form::Tar) => "application/vnd.oci.image.layer.v1.tar",
-            (Self::Oci, Form::Gzip) => "application/vnd.oci.image.layer.v1.tar+gzip",
-            // Docker's schema has none of its own; what writes one there uses this. Catalogues refuse it.
-            (_, Form::Zstd) => "application/vnd.oci.image.layer.v1.tar+zstd",
-            (Self::Docker, Form::Tar) => "application/vnd.docker.image.rootfs.diff.tar",
-            (Self::Docker, Form::Gzip) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    /// The same under no tag: two tags that name one image are alike then.
+    #[must_use]
+    pub fn untagged(&self) -> Self {
+        let untagged = |image: &ImageSpec| ImageSpec { tag: String::new(), ..image.clone() };
+        Self { images: self.images.iter().map(untagged).collect(), referrers: self.referrers }
+    }
+
+    /// All layers of all its images.
+    pub fn layers(&self) -> impl Iterator<Item = &PlannedLayer> {
+        self.images.iter().flat_map(|image| &image.layers)
+    }
+}
+
+impl From<ImageSpec> for TagSpec {
+    fn from(image: ImageSpec) -> Self {
+        Self { images: vec![image], referrers: Referrers::default() }
+    }
+}
+
+impl Tagged {
+    /// What the tag itself names: the index, or else the manifest of its only image.
+    pub fn root(&self) -> Stored {
+        self.index.clone().unwrap_or_else(|| self.images[0].stored())
+    }
+
+    /// All manifests and indexes, those of artifacts among them.
+    pub fn manifests(&self) -> impl Iterator<Item = Stored> {
+        let images = self.images.iter().map(Image::stored);
+        let artifacts = self.referrers.iter().map(|artifact| artifact.manifest.clone());
+        images.chain(self.index.clone()).chain(artifacts)
+    }
+
+    /// All blobs that are kept as bytes: configs, the payloads of artifacts, the empty layer.
+    pub fn blobs(&self) -> impl Iterator<Item = Blob> {
+        let configs =
+            self.images.iter().map(|image| Blob { digest: image.config_digest, bytes: image.config.clone() });
+        let payloads = self.referrers.iter().flat_map(|artifact| artifact.blobs.iter().cloned());
+        let empty = self.layers().find(|layer| layer.plan == PlannedLayer::Empty);
+        let empty = empty.map(|layer| Blob { digest: layer.digest, bytes: Bytes::from_static(&EMPTY_LAYER) });
+        configs.chain(payloads).chain(empty)
+    }
+
+    /// All layers of all its images.
+    pub fn layers(&self) -> impl Iterator<Item = &ImageLayer> {
+        self.images.iter().flat_map(|image| &image.layers)
+    }
+}
+
+fn index(media_types: MediaTypes, images: &[Image]) -> Stored {
+    let manifests = images.iter().map(|image| Descriptor {
+        platform: Some(image.platform.into()),
+        ..Descriptor::of(image.manifest_media_type, image.manifest_digest, image.manifest.len() as u64)
+    });
+    let document =
+        Index { schema_version: 2, media_type: media_types.index(), manifests: manifests.collect() };
+    Stored::of(media_types.index(), to_json(&document))
+}
+
+impl Image {
+    fn stored(&self) -> Stored {
+        let (digest, media_type) = (self.manifest_digest, self.manifest_media_type);
+        Stored { digest, media_type, bytes: self.manifest.clone() }
+    }
+}
+
+impl ImageLayer {
+    /// Bytes of the blob.
+    pub const fn size(&self) -> u64 {
+        self.plan.size()
+    }
+
+    fn record(&self) -> String {
+        self.plan.record()
+    }
+
+    fn descriptor(&self) -> Descriptor {
+        let mut descriptor = Descriptor::of(self.media_type, self.digest, self.size());
+        if let PlannedLayer::Foreign(_) = self.plan {
+            descriptor.urls = Some([format!("{FOREIGN_HOST}/{}", self.digest)]);
         }
+        descriptor
     }
 }
 
@@ -129,8 +286,9 @@ impl ImageSpec {
     /// Makes manifest and config. Takes as long as the digests of the layers take; async callers call it from a
     /// blocking thread.
     pub fn build(&self, tables: &Tables) -> Image {
-        tables.prepare(&self.layers);
-        let layers: Vec<ImageLayer> = self.layers.iter().map(|spec| self.layer(*spec, tables)).collect();
+        let specs: Vec<LayerSpec> = self.layers.iter().filter_map(PlannedLayer::spec).collect();
+        tables.prepare(&specs);
+        let layers: Vec<ImageLayer> = self.layers.iter().map(|plan| self.layer(*plan, tables)).collect();
         let config = self.config(&layers);
         let config_digest = Digest::of(&config);
         let manifest = self.manifest(&config, config_digest, &layers);
@@ -141,27 +299,30 @@ impl ImageSpec {
             config,
             config_digest,
             config_media_type: self.media_types.config(),
+            platform: self.platform,
             layers,
         }
     }
 
-    fn layer(&self, spec: LayerSpec, tables: &Tables) -> ImageLayer {
-        let digests = tables.digests(spec);
-        let media_type = self.media_types.layer(&spec);
-        ImageLayer { spec, digest: digests.digest, diff_id: digests.diff_id, media_type }
+    fn layer(&self, plan: PlannedLayer, tables: &Tables) -> ImageLayer {
+        let (digest, diff_id) = match plan.spec() {
+            Some(spec) => {
+                let digests = tables.digests(spec);
+                (digests.digest, digests.diff_id)
+            }
+            None => (Digest::of(&EMPTY_LAYER), Digest::of(&EMPTY_TAR)),
+        };
+        ImageLayer { plan, digest, diff_id, media_type: self.media_types.of(&plan) }
     }
 
     fn config(&self, layers: &[ImageLayer]) -> Bytes {
+        let history = |layer: &ImageLayer| History { created: EPOCH, created_by: layer.record() };
         to_json(&Config {
             created: EPOCH,
-            architecture: self.platform.architecture(),
-            os: self.platform.os(),
+            platform: PlatformWords::from(self.platform),
             config: RuntimeConfig {},
             rootfs: RootFs { kind: "layers", diff_ids: layers.iter().map(|layer| layer.diff_id).collect() },
-            history: layers
-                .iter()
-                .map(|layer| History { created: EPOCH, created_by: tar::record(&layer.spec) })
-                .collect(),
+            history: layers.iter().map(history).collect(),
         })
     }
 
@@ -169,74 +330,11 @@ impl ImageSpec {
         to_json(&Manifest {
             schema_version: 2,
             media_type: self.media_types.manifest(),
-            config: Descriptor {
-                media_type: self.media_types.config(),
-                digest: config_digest,
-                size: config.len() as u64,
-            },
-            layers: layers
-                .iter()
-                .map(|layer| Descriptor {
-                    media_type: layer.media_type,
-                    digest: layer.digest,
-                    size: layer.spec.size(),
-                })
-                .collect(),
+            artifact_type: None,
+            config: Descriptor::of(self.media_types.config(), config_digest, config.len() as u64),
+            layers: layers.iter().map(ImageLayer::descriptor).collect(),
+            subject: None,
+            annotations: None,
         })
     }
-}
-
-/// The only time in an image: its bytes depend on its name and seed alone.
-const EPOCH: &str = "1970-01-01T00:00:00Z";
-
-/// Key order of these structs is the order in the bytes, and so part of the format.
-fn to_json(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value).expect("structs of strings and numbers are JSON").into()
-}
-
-/// OCI image specification 1.1, `manifest.md`; the same keys as Docker's version 2, schema 2.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    schema_version: u32,
-    media_type: &'static str,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: &'static str,
-    digest: Digest,
-    size: u64,
-}
-
-/// OCI image specification 1.1, `config.md`.
-#[derive(Serialize)]
-struct Config {
-    created: &'static str,
-    architecture: &'static str,
-    os: &'static str,
-    config: RuntimeConfig,
-    rootfs: RootFs,
-    history: Vec<History>,
-}
-
-/// Nothing to run: the images hold data. Some clients want the key all the same.
-#[derive(Serialize)]
-struct RuntimeConfig {}
-
-#[derive(Serialize)]
-struct RootFs {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    diff_ids: Vec<Digest>,
-}
-
-#[derive(Serialize)]
-struct History {
-    created: &'static str,
-    /// The record of the layer, as the name of its last file has it.
-    created_by: String,
 }

@@ -15,6 +15,8 @@ mod keystream;
 mod layer;
 pub mod name;
 mod pool;
+pub mod popularity;
+pub mod profile;
 mod read;
 pub mod records;
 mod sha256;

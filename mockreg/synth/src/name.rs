@@ -1,10 +1,11 @@
 //! Images without a catalogue: `synth/5gib` is one layer of exactly 5 · 2^30 bytes, on every machine. A name is
-//! `synth/SIZE` and, in any order, `-xN` (layers), `-tar`, `-gzip` or `-zstd` (form), `-c1` (compression ratio 1).
+//! `synth/SIZE` and, in any order, `-xN` (layers), `-tar`, `-gzip` or `-zstd` (form), `-c1` (compression ratio 1),
+//! `-multi` (an index of two platforms).
 
 use mockreg_proto::units::ByteCount;
 use thiserror::Error;
 
-use crate::image::{ImageSpec, MediaTypes, Platform};
+use crate::image::{ImageSpec, MediaTypes, PlannedLayer, Platform, Referrers, TagSpec};
 use crate::spec::{Content, Form, LayerId, LayerSpec, SpecError};
 
 /// What the names of images made on demand begin with.
@@ -24,7 +25,7 @@ pub enum NameError {
     BadSize(String),
     /// A part after the size means nothing.
     #[error(
-        "`-{0}` means nothing here; known are -xN (layers), -tar, -gzip, -zstd and -c1 (does not compress)"
+        "`-{0}` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)"
     )]
     UnknownOption(String),
     /// Two parts say the same thing, or the opposite.
@@ -33,9 +34,6 @@ pub enum NameError {
     /// The number of layers is out of range.
     #[error("an image made from its name has 1 to {MAX_LAYERS} layers, not {0}")]
     LayerCount(String),
-    /// The part is reserved for something this version cannot make.
-    #[error("`-{0}` images are not supported yet")]
-    NotSupported(String),
     /// No layer of this size and form exists.
     #[error(transparent)]
     Layer(#[from] SpecError),
@@ -47,13 +45,26 @@ struct Options {
     layers: Option<u32>,
     form: Option<Form>,
     content: Option<Content>,
+    multi: Option<()>,
 }
 
-/// The image that `repository` names. Every tag names the same image, so the tag of the result is empty.
+/// The platforms of a `-multi` image.
+const MULTI: [Platform; 2] = [Platform::LinuxAmd64, Platform::LinuxArm64];
+
+/// The image that `repository` names; where it names several, that of linux/amd64.
+///
+/// # Errors
+/// As [`tagged`].
+pub fn parse(repository: &str, seed: u64) -> Result<ImageSpec, NameError> {
+    tagged(repository, seed).map(|mut tagged| tagged.images.swap_remove(0))
+}
+
+/// What `repository` names: an image, or an index of images. Every tag names the same, so the tag of the result is
+/// empty.
 ///
 /// # Errors
 /// Names outside `synth/`, malformed ones, and images that cannot be made.
-pub fn parse(repository: &str, seed: u64) -> Result<ImageSpec, NameError> {
+pub fn tagged(repository: &str, seed: u64) -> Result<TagSpec, NameError> {
     let name =
         repository.strip_prefix(PREFIX).ok_or_else(|| NameError::NotSynthetic(repository.to_owned()))?;
     let mut parts = name.split('-');
@@ -62,18 +73,26 @@ pub fn parse(repository: &str, seed: u64) -> Result<ImageSpec, NameError> {
     parts.try_for_each(|part| options.take(part))?;
 
     let (form, content) = (options.form.unwrap_or_default(), options.content.unwrap_or_default());
-    let layers = (0..options.layers.unwrap_or(1))
-        .map(|ordinal| {
-            LayerSpec::try_new(form, content, size, LayerId::derive(seed, repository, "", "", ordinal))
+    let image = |platform: Platform, label: &str| {
+        let layer = |ordinal| {
+            let id = LayerId::derive(seed, repository, label, "", ordinal);
+            LayerSpec::try_new(form, content, size, id).map(PlannedLayer::Made)
+        };
+        Ok::<_, NameError>(ImageSpec {
+            repository: repository.to_owned(),
+            tag: String::new(),
+            platform,
+            layers: (0..options.layers.unwrap_or(1)).map(layer).collect::<Result<_, SpecError>>()?,
+            media_types: MediaTypes::default(),
         })
-        .collect::<Result<_, _>>()?;
-    Ok(ImageSpec {
-        repository: repository.to_owned(),
-        tag: String::new(),
-        platform: Platform::default(),
-        layers,
-        media_types: MediaTypes::default(),
-    })
+    };
+    let images = match options.multi {
+        None => vec![image(Platform::default(), "")?],
+        Some(()) => {
+            MULTI.into_iter().map(|platform| image(platform, platform.name())).collect::<Result<_, _>>()?
+        }
+    };
+    Ok(TagSpec { images, referrers: Referrers::default() })
 }
 
 impl Options {
@@ -81,9 +100,9 @@ impl Options {
         match part {
             "tar" => set(&mut self.form, Form::Tar, part),
             "gzip" => set(&mut self.form, Form::Gzip, part),
-            "zstd" => set(&mut self.form, Form::Zstd, part),
             "c1" => set(&mut self.content, Content::Incompressible, part),
-            "multi" => Err(NameError::NotSupported(part.to_owned())),
+            "multi" => set(&mut self.multi, (), part),
+            "zstd" => set(&mut self.form, Form::Zstd, part),
             _ => match part.strip_prefix('x').filter(|digits| is_number(digits)) {
                 Some(digits) => set(&mut self.layers, layer_count(digits)?, part),
                 None => Err(NameError::UnknownOption(part.to_owned())),
@@ -152,7 +171,7 @@ mod tests {
             let image = parse(name, 1).unwrap();
             assert_eq!((image.repository.as_str(), image.tag.as_str()), (name, ""));
             assert_eq!(image.layers.len(), layers, "{name}");
-            for layer in image.layers {
+            for layer in image.layers.iter().filter_map(PlannedLayer::made) {
                 assert_eq!((layer.form(), layer.content(), layer.size()), (form, content, size), "{name}");
             }
         }
@@ -162,7 +181,10 @@ mod tests {
     fn layer_ids_depend_on_name_seed_and_ordinal_only() {
         let image = parse("synth/3mb-x8", 1).unwrap();
         let wanted: Vec<_> = (0..8).map(|n| LayerId::derive(1, "synth/3mb-x8", "", "", n)).collect();
-        assert_eq!(image.layers.iter().map(LayerSpec::id).collect::<Vec<_>>(), wanted);
+        let ids = |image: &ImageSpec| -> Vec<LayerId> {
+            image.layers.iter().filter_map(PlannedLayer::made).map(|layer| layer.id()).collect()
+        };
+        assert_eq!(ids(&image), wanted);
         assert_ne!(parse("synth/3mb-x8", 2).unwrap().layers, image.layers);
     }
 
@@ -182,11 +204,11 @@ mod tests {
             ("synth/5mb/extra", "`5mb/extra` is not a size; write it like 10mb, 64mib, 5gib or plain bytes"),
             (
                 "synth/5mb-x",
-                "`-x` means nothing here; known are -xN (layers), -tar, -gzip, -zstd and -c1 (does not compress)",
+                "`-x` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)",
             ),
             (
                 "synth/5mb--tar",
-                "`-` means nothing here; known are -xN (layers), -tar, -gzip, -zstd and -c1 (does not compress)",
+                "`-` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)",
             ),
             ("synth/5mb-x0", "an image made from its name has 1 to 64 layers, not 0"),
             ("synth/5mb-x65", "an image made from its name has 1 to 64 layers, not 65"),
@@ -195,7 +217,7 @@ mod tests {
             ("synth/5mb-x2-x2", "`-x2` repeats or contradicts what stands before it"),
             ("synth/527-zstd", "a zstd layer has at least 528 bytes, not 527"),
             ("synth/5mb-zstd-gzip", "`-gzip` repeats or contradicts what stands before it"),
-            ("synth/5mb-multi", "`-multi` images are not supported yet"),
+            ("synth/5mb-multi-multi", "`-multi` repeats or contradicts what stands before it"),
             ("synth/552", "a gzip layer has at least 553 bytes, not 552"),
             ("synth/1000-tar", "a tar layer has at least 1536 bytes, not 1000"),
             ("synth/5mb-tar", "a tar layer is a multiple of 512 bytes, which 5000000 is not"),
@@ -203,6 +225,18 @@ mod tests {
         ] {
             assert_eq!(parse(name, 1).unwrap_err().to_string(), reason, "{name}");
         }
+    }
+
+    #[test]
+    fn a_multi_image_has_layers_of_its_own_for_each_platform() {
+        let tagged = tagged("synth/10mb-x2-multi", 1).unwrap();
+        let platforms: Vec<_> = tagged.images.iter().map(|image| image.platform.name()).collect();
+        assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+        let id = |platform, ordinal| LayerId::derive(1, "synth/10mb-x2-multi", platform, "", ordinal);
+        let wanted = [id("linux/amd64", 0), id("linux/amd64", 1), id("linux/arm64", 0), id("linux/arm64", 1)];
+        let ids: Vec<_> = tagged.layers().filter_map(PlannedLayer::made).map(|layer| layer.id()).collect();
+        assert_eq!(ids, wanted);
+        assert_eq!(parse("synth/10mb-x2-multi", 1).unwrap(), tagged.images[0]);
     }
 
     proptest::proptest! {

@@ -247,7 +247,7 @@ fn spec(name: &str) -> ImageSpec {
 
 /// The first layer of an image made from its name.
 pub(crate) fn layer(name: &str) -> LayerSpec {
-    spec(name).layers[0]
+    spec(name).layers[0].made().unwrap()
 }
 
 /// All bytes of a layer.

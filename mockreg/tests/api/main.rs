@@ -6,6 +6,7 @@
 mod admin;
 mod auth;
 mod bad_input;
+mod catalogue;
 mod client;
 mod deletes;
 mod digests;

@@ -246,8 +246,61 @@ fn a_catalogue_is_described_with_the_digests_that_are_served() {
         let served = server.client().get(&format!("/v2/c/manifests/{}", image["tag"].as_str().unwrap()));
         assert_eq!(served.header("docker-content-digest"), image["manifest_digest"].as_str());
     }
-    let text = String::from_utf8(run(&["describe", "--catalog", file]).stdout).unwrap();
-    assert!(text.contains("c:v2") && text.contains("2 images"), "{text}");
+    let text = String::from_utf8(run(&["describe", "--catalog", file, "--digests"]).stdout).unwrap();
+    let digest = described["images"][1]["manifest_digest"].as_str().unwrap();
+    assert!(text.contains(&format!("c:v2  {digest}")) && text.contains("images         2"), "{text}");
+}
+
+/// The numbers are those of a catalogue small enough to count by hand: two tags of three layers, of which the last is
+/// their own, and an image of two platforms with a signature.
+#[test]
+fn a_description_counts_what_is_there_and_what_is_shared() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.yaml");
+    let text = "schema_version: 1\nrepositories:\n  - {name: a, tags: [v1, v2], layers: [1MB, 2MB, 10kB]}\n  \
+                - {name: b, tags: [x], layers: [5MB, {size: 1GB, foreign: true}], platforms: [linux/amd64, linux/arm64], referrers: {signature: 1}}\n  \
+                - {generate: {prefix: g, count: 100, layers: 1, size: 1kB, popularity: {zipf: 1}}}\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let cache = directory.path().join("cache");
+    let describe =
+        |more: &str| run(&["describe", "--catalog", file, "--table-cache", cache.to_str().unwrap(), more]);
+    let first = describe("--json").stdout;
+    let described: Value = serde_json::from_slice(&first).unwrap();
+    for (key, wanted) in [
+        ("repositories", 102),
+        ("images", 103),
+        ("platform_images", 104),
+        ("artifacts", 1),
+        ("layers", 110),
+        ("unique_layers", 106),
+        ("foreign_layers", 2),
+        ("total_bytes", 6_020_000 + 10_000_000 + 100_000),
+        ("unique_bytes", 3_020_000 + 10_000_000 + 100_000),
+    ] {
+        assert_eq!(described["summary"][key], wanted, "{key}");
+    }
+    assert_eq!(described["images"].as_array().unwrap().len(), 103);
+    // Of the second tag only 10 kB are new.
+    let few = described["summary"]["images_with_few_new_bytes"].as_f64().unwrap();
+    assert!((few - 1.0 / 103.0).abs() < 1e-9, "{few}");
+    assert_eq!(described["summary"]["unique_layer_sizes"]["max"], 5_000_000);
+    assert_eq!(described["summary"]["popularity"]["exponents"], serde_json::json!([0.0, 0.0, 1.0]));
+    let multi =
+        described["images"].as_array().unwrap().iter().find(|image| image["repository"] == "b").unwrap();
+    assert_eq!(multi["platforms"].as_array().unwrap().len(), 2);
+    assert_eq!(multi["referrers"].as_array().unwrap().len(), 1);
+    // The second time the digests come from the cache, and are the same.
+    assert!(
+        std::fs::read_dir(&cache).unwrap().any(|entry| entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with("digests-"))
+    );
+    assert_eq!(describe("--json").stdout, first);
+    let plain = String::from_utf8(describe("--digests").stdout).unwrap();
+    assert!(plain.contains("g/001:v1  sha256:") && plain.contains("linux/arm64  sha256:"), "{plain}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Reading what a catalogue lets one write in two ways: a list or an object, a size or an object. Written out
+//! Reading what a catalogue lets one write in two ways: a list or an object, a size or an object, a
+//! repository or many. Written out
 //! instead of derived, because a derived either-or forgets the line and says only that nothing matched. Keys
 //! that are reserved for later answer with what to write now.
 
@@ -8,18 +9,15 @@ use std::fmt;
 use mockreg_proto::units::{self, ByteCount};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{LayerCount, LayerEntry, LayerObject, Layers, TagRange, Tags};
+use super::size::Size;
+use super::{Entry, Generated, LayerCount, LayerEntry, LayerObject, Layers, Repository, TagRange, Tags};
 
 /// Version of the file format. There is one, so there is one value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchemaVersion;
-
-/// A key that is reserved for what this version cannot make. It can be absent only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unsupported;
 
 impl SchemaVersion {
     const NUMBER: u64 = 1;
@@ -48,56 +46,6 @@ impl JsonSchema for SchemaVersion {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"const": Self::NUMBER})
     }
-}
-
-impl<'de> Deserialize<'de> for Unsupported {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer)?;
-        Err(D::Error::custom(
-            "`generate` and `platforms` are not supported yet; list repositories, of linux/amd64 alone",
-        ))
-    }
-}
-
-/// Refuses `unique: true`.
-pub(super) fn not_unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match bool::deserialize(deserializer)? {
-        true => Err(D::Error::custom("`unique: true` is not supported yet; leave it out")),
-        false => Ok(false),
-    }
-}
-
-/// A size that is a size, and not the name of a distribution of sizes.
-pub(super) fn fixed_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteCount, D::Error> {
-    struct FixedSize;
-
-    impl Visitor<'_> for FixedSize {
-        type Value = ByteCount;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a size like 64MiB")
-        }
-
-        fn visit_u64<E: Error>(self, bytes: u64) -> Result<ByteCount, E> {
-            Ok(ByteCount(bytes))
-        }
-
-        fn visit_f64<E: Error>(self, bytes: f64) -> Result<ByteCount, E> {
-            let unexpected = serde::de::Unexpected::Float(bytes);
-            units::whole(bytes).map(ByteCount).ok_or_else(|| E::invalid_type(unexpected, &self))
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<ByteCount, E> {
-            if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-                return Err(E::custom(format!(
-                    "size distribution `{text}` is not supported yet; write a size like 64MiB"
-                )));
-            }
-            text.parse().map_err(E::custom)
-        }
-    }
-
-    deserializer.deserialize_any(FixedSize)
 }
 
 impl<'de> Deserialize<'de> for Tags {
@@ -183,7 +131,12 @@ impl<'de> Deserialize<'de> for LayerEntry {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<LayerEntry, E> {
-                text.parse().map(LayerEntry::Size).map_err(E::custom)
+                match text.parse().map_err(E::custom)? {
+                    Size::Fixed(size) => Ok(LayerEntry::Size(size)),
+                    size => {
+                        Ok(LayerEntry::Object(LayerObject { size: Some(size), ..LayerObject::default() }))
+                    }
+                }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LayerEntry, A::Error> {
@@ -192,5 +145,55 @@ impl<'de> Deserialize<'de> for LayerEntry {
         }
 
         deserializer.deserialize_any(Either)
+    }
+}
+
+/// The key that makes an entry a generated one. It stands first and alone.
+const GENERATE: &str = "generate";
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a repository like {name: app, tags: [v1], layers: [4MB]} or {generate: {…}}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+                let first: Option<String> = map.next_key()?;
+                let generated = first.as_deref() == Some(GENERATE);
+                let whole = MapAccessDeserializer::new(FromFirst { first, map });
+                match generated {
+                    true => Generated::deserialize(whole).map(Entry::Generated),
+                    false => Repository::deserialize(whole).map(Entry::Listed),
+                }
+            }
+        }
+
+        deserializer.deserialize_map(Either)
+    }
+}
+
+/// A map of which the first key has been read already.
+struct FromFirst<A> {
+    first: Option<String>,
+    map: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for FromFirst<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        match self.first.take() {
+            Some(first) => seed.deserialize(first.into_deserializer()).map(Some),
+            None => self.map.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }

@@ -1,0 +1,502 @@
+//! What catalogues mean: repositories by name, and each image when it is asked for. A plan is checked once and then
+//! takes about a hundred bytes a repository and, for tags that are listed, four a tag; numbered tags and layers take
+//! nothing.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+use std::ops::Bound;
+
+use mockreg_proto::seed::Seed;
+
+use super::error::{CatalogueError, CatalogueReason, Failure};
+use super::layers::{Ask, Place, Style, fit};
+use super::tags::{self, TagNames};
+use super::{Catalogue, Entry, Generate, MAX_IMAGES, MAX_REPOSITORIES, Repository, Tags, check};
+use crate::image::{ImageSpec, MediaTypes, PlannedLayer, Platform, Referrers, TagSpec};
+
+/// What one or several catalogues mean.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    files: Vec<File>,
+    repositories: BTreeMap<String, Vec<Part>>,
+}
+
+/// A catalogue, and what is known of its entries beforehand.
+#[derive(Clone, Debug)]
+struct File {
+    catalogue: Catalogue,
+    known: Vec<Known>,
+    /// Images that are planned already, numbered after the entries of the catalogue.
+    given: Vec<TagSpec>,
+}
+
+/// What is worked out of an entry once.
+#[derive(Clone, Debug)]
+enum Known {
+    /// Places of the listed tags in sorted order; empty where they are numbered.
+    Listed { order: Vec<u32> },
+    /// The repositories that others stand on.
+    Generated { bases: Vec<u32> },
+}
+
+/// What one entry says about one repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) file: u32,
+    pub(super) entry: u32,
+    /// Which of the generated repositories of the entry, from 0.
+    pub(super) number: u32,
+}
+
+/// A repository of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedRepository<'a> {
+    plan: &'a Plan,
+    name: &'a str,
+    parts: &'a [Part],
+}
+
+/// What an entry says about a repository, with all that it takes to plan an image.
+struct Source<'a> {
+    repository: &'a str,
+    seed: u64,
+    style: Style,
+    media_types: MediaTypes,
+    platforms: &'a [Platform],
+    referrers: Referrers,
+    tags: TagNames<'a>,
+    recipe: Recipe<'a>,
+}
+
+enum Recipe<'a> {
+    Listed { asks: Vec<Ask>, shared: usize },
+    Generated { entry: &'a Generate, bases: &'a [u32], number: u32 },
+}
+
+impl Plan {
+    /// Plans a catalogue.
+    ///
+    /// # Errors
+    /// Names, tags, sizes and counts that no image can have, with the repository and the key.
+    pub fn new(catalogue: Catalogue) -> Result<Self, CatalogueError> {
+        let mut plan = Self::default();
+        let known = catalogue.repositories.iter().map(Known::of).collect();
+        plan.files.push(File { catalogue, known, given: Vec::new() });
+        let (mut repositories, mut images) = (0, 0);
+        for index in 0..plan.files[0].catalogue.repositories.len() {
+            let entry = &plan.files[0].catalogue.repositories[index];
+            let name = entry.name().to_owned();
+            let (style, media_types) =
+                (plan.files[0].catalogue.style(entry), plan.files[0].catalogue.media_types(entry));
+            let failed =
+                |(key, reason)| CatalogueError { entry: index, repository: name.clone(), key, reason };
+            check::entry(entry, style, media_types)
+                .and_then(|()| plan.files[0].known[index].repeated(entry))
+                .map_err(failed)?;
+            (repositories, images) = (repositories + entry.repositories(), images + entry.most_images());
+            within(entry, repositories, images).map_err(failed)?;
+            plan.add(index as u32).map_err(failed)?;
+        }
+        Ok(plan)
+    }
+
+    /// A plan of images that are planned already. They are not checked: what cannot be pulled is for the caller to
+    /// avoid. Of two with one tag the later counts.
+    pub fn given(images: Vec<TagSpec>) -> Self {
+        let mut repositories: BTreeMap<String, Vec<Part>> = BTreeMap::new();
+        for (entry, image) in images.iter().enumerate() {
+            let part = Part { file: 0, entry: entry as u32, number: 0 };
+            repositories.entry(image.images[0].repository.clone()).or_default().push(part);
+        }
+        let file = File { catalogue: Catalogue::default(), known: Vec::new(), given: images };
+        Self { files: vec![file], repositories }
+    }
+
+    /// Both plans in one; of two images with one tag, that of `later` counts.
+    #[must_use]
+    pub fn followed_by(mut self, later: Self) -> Self {
+        let before = self.files.len() as u32;
+        self.files.extend(later.files);
+        for (name, parts) in later.repositories {
+            let parts = parts.into_iter().map(|part| Part { file: part.file + before, ..part });
+            self.repositories.entry(name).or_default().extend(parts);
+        }
+        self
+    }
+
+    /// Files an entry of the first catalogue under the names of its repositories.
+    fn add(&mut self, entry: u32) -> Result<(), Failure> {
+        for number in 0..self.files[0].catalogue.repositories[entry as usize].repositories() as u32 {
+            let part = Part { file: 0, entry, number };
+            let name = self.name_of(part);
+            if let Some(others) = self.repositories.get(&name)
+                && let Some(failure) = self.clash(part, others)
+            {
+                return Err(failure);
+            }
+            match self.repositories.entry(name) {
+                Slot::Vacant(slot) => drop(slot.insert(vec![part])),
+                Slot::Occupied(mut slot) => slot.get_mut().push(part),
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of `part` that names a tag which other parts of the repository have already.
+    fn clash(&self, part: Part, others: &[Part]) -> Option<Failure> {
+        let own = self.tag_names(part);
+        let tag = others.iter().find_map(|other| own.common(&self.tag_names(*other)))?;
+        let key = match (&own, self.entry(part)) {
+            (_, Ok(Entry::Generated(_))) => "generate.prefix".to_owned(),
+            (TagNames::Listed { .. }, _) => format!("tags[{}]", own.place(&tag).unwrap_or_default()),
+            (TagNames::Numbered { .. }, _) => "tags.prefix".to_owned(),
+        };
+        Some((key, CatalogueReason::RepeatedTag(tag)))
+    }
+
+    /// What a part consists of: an entry of a catalogue, or an image that was given.
+    pub(super) fn entry(&self, part: Part) -> Result<&Entry, &TagSpec> {
+        let (file, entry) = (&self.files[part.file as usize], part.entry as usize);
+        let listed = &file.catalogue.repositories;
+        listed.get(entry).ok_or_else(|| &file.given[entry - listed.len()])
+    }
+
+    pub(super) fn name_of(&self, part: Part) -> String {
+        match self.entry(part) {
+            Ok(Entry::Listed(repository)) => repository.name.clone(),
+            Ok(Entry::Generated(generated)) => generated.generate.name(part.number),
+            Err(given) => given.images[0].repository.clone(),
+        }
+    }
+
+    fn bases(&self, part: Part) -> &[u32] {
+        match &self.files[part.file as usize].known[part.entry as usize] {
+            Known::Generated { bases } => bases,
+            Known::Listed { .. } => &[],
+        }
+    }
+
+    fn order(&self, part: Part) -> &[u32] {
+        match &self.files[part.file as usize].known[part.entry as usize] {
+            Known::Listed { order } => order,
+            Known::Generated { .. } => &[],
+        }
+    }
+
+    pub(super) fn seed(&self, part: Part) -> u64 {
+        self.files[part.file as usize].catalogue.seed
+    }
+
+    /// The tags that one part of a repository has.
+    pub(super) fn tag_names(&self, part: Part) -> TagNames<'_> {
+        match self.entry(part) {
+            Ok(Entry::Listed(Repository { tags: Tags::Listed(names), .. })) => {
+                TagNames::Listed { names, order: self.order(part) }
+            }
+            Ok(Entry::Listed(Repository { tags: Tags::Numbered(range), .. })) => {
+                TagNames::Numbered { prefix: &range.prefix, count: range.count }
+            }
+            Ok(Entry::Generated(generated)) => {
+                let count = generated.generate.tags_of(self.seed(part), part.number);
+                TagNames::Numbered { prefix: GENERATED_TAG, count }
+            }
+            Err(given) => TagNames::Listed { names: std::slice::from_ref(&given.images[0].tag), order: &[0] },
+        }
+    }
+
+    /// All parts of the plan, entry by entry.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Part, u64)> {
+        self.files.iter().enumerate().flat_map(|(index, file)| {
+            let listed = file.catalogue.repositories.iter().map(Entry::repositories);
+            let counts = listed.chain(file.given.iter().map(|_| 1)).enumerate();
+            counts.map(move |(entry, repositories)| {
+                (Part { file: index as u32, entry: entry as u32, number: 0 }, repositories)
+            })
+        })
+    }
+
+    /// The catalogues, the first one first.
+    pub fn catalogues(&self) -> impl Iterator<Item = &Catalogue> {
+        self.files.iter().map(|file| &file.catalogue)
+    }
+
+    /// Whether there are images that stand in no catalogue.
+    pub fn has_given(&self) -> bool {
+        self.files.iter().any(|file| !file.given.is_empty())
+    }
+
+    /// Whether there is no repository.
+    pub fn is_empty(&self) -> bool {
+        self.repositories.is_empty()
+    }
+
+    /// How many repositories there are.
+    pub fn len(&self) -> usize {
+        self.repositories.len()
+    }
+
+    /// All repositories, sorted by name.
+    pub fn repositories(&self) -> impl Iterator<Item = PlannedRepository<'_>> {
+        self.repositories_after(None)
+    }
+
+    /// The repositories with a name after `last`, or all, sorted by name.
+    pub fn repositories_after(&self, last: Option<&str>) -> impl Iterator<Item = PlannedRepository<'_>> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = self.repositories.range::<str, _>((from, Bound::Unbounded));
+        found.map(|(name, parts)| PlannedRepository { plan: self, name, parts })
+    }
+
+    /// The repository of a name.
+    pub fn repository(&self, name: &str) -> Option<PlannedRepository<'_>> {
+        let (name, parts) = self.repositories.get_key_value(name)?;
+        Some(PlannedRepository { plan: self, name, parts })
+    }
+
+    /// Every image, sorted by repository, in the order of the catalogue and of each entry's tags.
+    pub fn images(&self) -> impl Iterator<Item = TagSpec> {
+        self.repositories().flat_map(PlannedRepository::images)
+    }
+}
+
+/// What the tags of generated repositories begin with.
+const GENERATED_TAG: &str = "v";
+
+/// Whether a catalogue still holds so many repositories and images, `entry` the last of them.
+fn within(entry: &Entry, repositories: u64, images: u64) -> Result<(), Failure> {
+    let key = |listed: &str, generated: &str| match entry {
+        Entry::Listed(_) => listed.to_owned(),
+        Entry::Generated(_) => generated.to_owned(),
+    };
+    if repositories > MAX_REPOSITORIES {
+        return Err((key("name", "generate.count"), CatalogueReason::TooManyRepositories));
+    }
+    if images > MAX_IMAGES {
+        let listed = if let Entry::Listed(Repository { tags: Tags::Numbered(_), .. }) = entry {
+            "tags.count"
+        } else {
+            "tags"
+        };
+        return Err((key(listed, "generate.tags"), CatalogueReason::TooManyImages));
+    }
+    Ok(())
+}
+
+impl Known {
+    fn of(entry: &Entry) -> Self {
+        match entry {
+            Entry::Listed(Repository { tags: Tags::Listed(names), .. }) => {
+                Self::Listed { order: tags::order(names) }
+            }
+            Entry::Listed(_) => Self::Listed { order: Vec::new() },
+            // Bounded before the entry is checked.
+            Entry::Generated(generated) if u64::from(generated.generate.count) > MAX_REPOSITORIES => {
+                Self::Generated { bases: Vec::new() }
+            }
+            Entry::Generated(generated) => Self::Generated { bases: generated.generate.bases() },
+        }
+    }
+
+    /// Refuses a tag that an entry lists twice: it stands beside itself in sorted order.
+    fn repeated(&self, entry: &Entry) -> Result<(), Failure> {
+        let (Entry::Listed(Repository { tags: Tags::Listed(names), .. }), Self::Listed { order }) =
+            (entry, self)
+        else {
+            return Ok(());
+        };
+        let twice = order.windows(2).find(|pair| names[pair[0] as usize] == names[pair[1] as usize]);
+        match twice {
+            Some(pair) => {
+                let reason = CatalogueReason::RepeatedTag(names[pair[1] as usize].clone());
+                Err((format!("tags[{}]", pair[1]), reason))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'a> PlannedRepository<'a> {
+    /// Its name.
+    pub const fn name(&self) -> &'a str {
+        self.name
+    }
+
+    fn source(&self, part: Part) -> Result<Source<'a>, &'a TagSpec> {
+        let plan = self.plan;
+        let catalogue = &plan.files[part.file as usize].catalogue;
+        let entry = plan.entry(part)?;
+        let (platforms, referrers, recipe) = match entry {
+            Entry::Listed(listed) => {
+                let asks = listed.layers.asks().expect("catalogues are checked before they are planned");
+                let shared = listed.shared_layers.map_or(asks.len() - 1, |shared| shared as usize);
+                (&listed.platforms, listed.referrers, Recipe::Listed { asks, shared })
+            }
+            Entry::Generated(generated) => {
+                let entry = &generated.generate;
+                let recipe = Recipe::Generated { entry, bases: plan.bases(part), number: part.number };
+                (&entry.platforms, entry.referrers, recipe)
+            }
+        };
+        Ok(Source {
+            repository: self.name,
+            seed: catalogue.seed,
+            style: catalogue.style(entry),
+            media_types: catalogue.media_types(entry),
+            platforms,
+            referrers,
+            tags: plan.tag_names(part),
+            recipe,
+        })
+    }
+
+    /// Whether anything refers to any of its images.
+    pub fn has_referrers(&self) -> bool {
+        self.parts.iter().any(|part| match self.plan.entry(*part) {
+            Ok(Entry::Listed(listed)) => !listed.referrers.is_none(),
+            Ok(Entry::Generated(generated)) => !generated.generate.referrers.is_none(),
+            Err(given) => !given.referrers.is_none(),
+        })
+    }
+
+    /// How many images there are, shadowed ones of earlier catalogues included.
+    pub fn len(&self) -> u32 {
+        self.parts.iter().map(|part| self.plan.tag_names(*part).len()).sum()
+    }
+
+    /// Whether there is no image: never so for a repository of a plan.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The image that a tag names, as a number from 0.
+    pub fn find(&self, tag: &str) -> Option<u32> {
+        let mut end = self.len();
+        // From the last part: a later catalogue counts.
+        self.parts.iter().rev().find_map(|part| {
+            let names = self.plan.tag_names(*part);
+            end -= names.len();
+            names.place(tag).map(|place| end + place)
+        })
+    }
+
+    /// The image of a number.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn image(&self, number: u32) -> TagSpec {
+        let mut place = number;
+        for part in self.parts {
+            let count = self.plan.tag_names(*part).len();
+            if place < count {
+                return self.source(*part).map_or_else(TagSpec::clone, |source| source.image(place));
+            }
+            place -= count;
+        }
+        panic!("`{}` has no image of number {number}", self.name)
+    }
+
+    /// All images with their numbers, but those of which a later catalogue has another.
+    pub fn numbered_images(self) -> impl Iterator<Item = (u32, TagSpec)> + 'a {
+        let mut start = 0;
+        let starts: Vec<(u32, Part)> = self
+            .parts
+            .iter()
+            .map(|part| {
+                let own = start;
+                start += self.plan.tag_names(*part).len();
+                (own, *part)
+            })
+            .collect();
+        let several = starts.len() > 1;
+        starts.into_iter().flat_map(move |(start, part)| {
+            let (source, names) = (self.source(part), self.plan.tag_names(part));
+            let counts = move |place: u32| !several || self.find(&names.name(place)) == Some(start + place);
+            (0..names.len()).filter(move |place| counts(*place)).map(move |place| {
+                let image =
+                    source.as_ref().map_or_else(|given| TagSpec::clone(given), |source| source.image(place));
+                (start + place, image)
+            })
+        })
+    }
+
+    /// All images.
+    pub fn images(self) -> impl Iterator<Item = TagSpec> + 'a {
+        self.numbered_images().map(|(_, image)| image)
+    }
+
+    /// Its tags after `last`, or all, in byte order, made as they are taken.
+    pub fn tags_after(self, last: Option<&str>) -> impl Iterator<Item = String> + 'a {
+        let names = |part: &Part| self.plan.tag_names(*part).sorted_after(last).peekable();
+        let mut parts: Vec<_> = self.parts.iter().map(names).collect();
+        std::iter::from_fn(move || {
+            let least = parts.iter_mut().filter_map(|names| names.peek().cloned()).min()?;
+            for names in &mut parts {
+                // A tag of several catalogues stands once.
+                names.next_if(|name| *name == least);
+            }
+            Some(least.into_owned())
+        })
+    }
+}
+
+impl Source<'_> {
+    fn image(&self, place: u32) -> TagSpec {
+        let tag = self.tags.name(place);
+        let platforms = if self.platforms.is_empty() { &[Platform::LinuxAmd64] } else { self.platforms };
+        let image = |platform: &Platform| ImageSpec {
+            repository: self.repository.to_owned(),
+            tag: tag.clone().into_owned(),
+            platform: *platform,
+            layers: self.layers(&tag, if platforms.len() > 1 { platform.name() } else { "" }),
+            media_types: self.media_types,
+        };
+        TagSpec { images: platforms.iter().map(image).collect(), referrers: self.referrers }
+    }
+
+    fn layers(&self, tag: &str, platform: &str) -> Vec<PlannedLayer> {
+        let (seed, repository) = (self.seed, self.repository);
+        match &self.recipe {
+            Recipe::Listed { asks, shared } => asks
+                .iter()
+                .enumerate()
+                .map(|(ordinal, ask)| {
+                    let tag = if ordinal < *shared { "" } else { tag };
+                    let ordinal = ordinal as u32;
+                    ask.plan(self.style, Place { seed, repository, platform, tag, ordinal })
+                })
+                .collect(),
+            Recipe::Generated { entry, bases, number } => self.drawn(entry, bases, *number, tag, platform),
+        }
+    }
+
+    fn drawn(
+        &self,
+        entry: &Generate,
+        bases: &[u32],
+        number: u32,
+        tag: &str,
+        platform: &str,
+    ) -> Vec<PlannedLayer> {
+        let root = Seed::root(self.seed);
+        let drawn = entry.draw(&root, number, bases);
+        let ask = Ask::of(entry.size);
+        let place =
+            |tag, ordinal| Place { seed: self.seed, repository: self.repository, platform, tag, ordinal };
+        let last = drawn.layers - 1;
+        let Some(base) = drawn.base else {
+            // All but the last are common to all tags.
+            let layer = |ordinal| ask.plan(self.style, place(if ordinal < last { "" } else { tag }, ordinal));
+            return (0..drawn.layers).map(layer).collect();
+        };
+        let name = entry.name(base);
+        let base =
+            Source { repository: &name, recipe: Recipe::Generated { entry, bases, number: base }, ..*self };
+        let mut layers = base.layers(&format!("{GENERATED_TAG}1"), platform);
+        layers.truncate(last as usize);
+        let below: u64 = layers.iter().map(PlannedLayer::size).sum();
+        let own = place(tag, last);
+        let size = fit(Generate::own_size(ask.size(self.style, own), below), self.style.form);
+        layers.push(PlannedLayer::Made(own.layer(self.style, size)));
+        layers
+    }
+}

@@ -185,7 +185,10 @@ impl Keeper {
 
     fn seal(&mut self) {
         let segment = match &mut self.open {
-            Open::Memory(open) => Segment::Memory(std::mem::take(open).freeze()),
+            // The next segment is likely to be as full as this one, so it need not grow by copying.
+            Open::Memory(open) => {
+                Segment::Memory(std::mem::replace(open, BytesMut::with_capacity(SEGMENT)).freeze())
+            }
             Open::Disk(spill, piece) => Segment::Disk(std::mem::replace(piece, spill.piece())),
         };
         self.sealed.push(segment);

@@ -25,6 +25,7 @@ mod coverage;
 mod delivery;
 mod exchange;
 mod handlers;
+mod hashing;
 mod held;
 mod images;
 mod inflow;

@@ -4,15 +4,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mockreg_proto::digest::Digest;
 use mockreg_proto::journal::Check;
-use mockreg_synth::{Arrival, Comparison, Hasher, Tables, Verdict};
+use mockreg_synth::{Arrival, Comparison, Tables, Verdict};
 use tokio::task::JoinHandle;
 
 use crate::content::{Content, Keeper, NoRoom, Storage};
+use crate::hashing::Hashing;
 
-/// Bytes hashed between two chances for other tasks to run: 0.1 ms of SHA-256.
-const HASH_SLICE: usize = 256 << 10;
+/// Bytes kept between two chances for other tasks to run.
+const KEEP_SLICE: usize = 256 << 10;
 /// An upload that followed the synthetic stream for so long and then left it is a damaged copy, not a layer of its
 /// own: archives made elsewhere leave it within their first header. Such an upload is hashed to its end even where
 /// it cannot be kept, so that its sender learns that the digest is wrong and not that there is no room.
@@ -46,7 +48,7 @@ enum State {
     /// They are, to the last byte.
     Whole(Box<Comparison>, Digest, Arrival),
     /// They are not. A damaged copy that found no room has the reason in `kept`.
-    Hash { hasher: Hasher, kept: Result<Keeper, NoRoom> },
+    Hash { hashing: Hashing, kept: Result<Keeper, NoRoom> },
     /// A thread is at it. The sink waits for it, and whoever comes next does if this one is dropped.
     Busy(JoinHandle<State>),
 }
@@ -86,7 +88,7 @@ impl Sink {
     ///
     /// # Errors
     /// There is no room for them. The sink is of no use any more.
-    pub(crate) async fn append(&mut self, bytes: &[u8], workshop: &Workshop) -> Result<(), NoRoom> {
+    pub(crate) async fn append(&mut self, bytes: &Bytes, workshop: &Workshop) -> Result<(), NoRoom> {
         self.settle().await;
         self.state = match self.take() {
             State::Whole(comparison, ..) => State::Compare(comparison),
@@ -103,7 +105,7 @@ impl Sink {
         }
         self.work(workshop, leave_stream);
         self.settle().await;
-        self.hash(&bytes[taken as usize..]).await
+        self.hash(&bytes.slice(taken as usize..)).await
     }
 
     fn look_ahead(&mut self, workshop: &Workshop) {
@@ -119,8 +121,8 @@ impl Sink {
         }
     }
 
-    async fn hash(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
-        let State::Hash { hasher, kept } = &mut self.state else {
+    async fn hash(&mut self, bytes: &Bytes) -> Result<(), NoRoom> {
+        let State::Hash { hashing, kept } = &mut self.state else {
             unreachable!("the sink has left the stream")
         };
         if let Err(error) = kept
@@ -128,12 +130,14 @@ impl Sink {
         {
             return Err(error.clone());
         }
-        for slice in bytes.chunks(HASH_SLICE) {
+        for start in (0..bytes.len()).step_by(KEEP_SLICE) {
+            let slice = bytes.slice(start..bytes.len().min(start + KEEP_SLICE));
             if let Ok(keeper) = kept {
-                keeper.push(slice)?;
+                keeper.push(&slice)?;
             }
-            hasher.update(slice);
             self.len += slice.len() as u64;
+            hashing.push(slice);
+            hashing.keep_up().await;
             tokio::task::consume_budget().await;
         }
         Ok(())
@@ -170,16 +174,20 @@ impl Sink {
         self.settle().await;
         self.work(workshop, judge);
         self.settle().await;
-        match self.take() {
-            State::Whole(_, digest, arrival) => {
+        let hashed = match &mut self.state {
+            State::Hash { hashing, .. } => Some(hashing.digest().await),
+            _ => None,
+        };
+        match (self.take(), hashed) {
+            (State::Whole(_, digest, arrival), _) => {
                 Ok(Finished { digest, check: Check::Compare, content: Ok(Content::Recipe(arrival)) })
             }
-            State::Hash { kept: Err(error), .. } if self.len < LOOKS_SYNTHETIC => Err(error),
-            State::Hash { hasher, kept } => {
+            (State::Hash { kept: Err(error), .. }, _) if self.len < LOOKS_SYNTHETIC => Err(error),
+            (State::Hash { kept, .. }, Some(digest)) => {
                 let content = kept.map(|keeper| Content::Kept(Arc::new(keeper.finish())));
-                Ok(Finished { digest: hasher.finalize(), check: Check::Hash, content })
+                Ok(Finished { digest, check: Check::Hash, content })
             }
-            State::Compare(_) | State::Busy(_) => unreachable!("the comparison was judged"),
+            _ => unreachable!("the comparison was judged, and what is not synthetic was hashed"),
         }
     }
 }
@@ -199,5 +207,5 @@ fn leave_stream(comparison: Box<Comparison>, workshop: &Workshop) -> State {
     let (hasher, mut prefix) = comparison.resume(&workshop.tables);
     let mut keeper = Keeper::new(&workshop.storage);
     let kept = prefix.try_for_each(|piece| keeper.push(&piece));
-    State::Hash { hasher, kept: kept.map(|()| keeper) }
+    State::Hash { hashing: Hashing::new(hasher), kept: kept.map(|()| keeper) }
 }

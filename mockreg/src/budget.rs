@@ -36,16 +36,9 @@ impl Budget {
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
-
-    /// Takes room, given back when the reservation is dropped.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Room, OverBudget> {
-        let mut room = Room::none(self);
-        room.grow(bytes)?;
-        Ok(room)
-    }
 }
 
-/// Room taken from a budget.
+/// Room taken from a budget, given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Room {
     budget: Arc<Budget>,
@@ -103,7 +96,8 @@ mod tests {
     #[test]
     fn room_is_bounded_and_given_back() {
         let budget = Budget::new(100);
-        let mut room = budget.reserve(60).unwrap();
+        let mut room = Room::none(&budget);
+        room.grow(60).unwrap();
         assert_eq!(room.grow(41), Err(OverBudget { limit: 100, used: 60, asked: 41 }));
         room.grow(40).unwrap();
         room.shrink(30);
@@ -111,6 +105,6 @@ mod tests {
         assert!(Room::modest(&budget).grow(6).is_err() && Room::modest(&budget).grow(5).is_ok());
         drop(room);
         assert_eq!(budget.used(), 0);
-        assert!(budget.reserve(u64::MAX).is_err());
+        assert!(Room::none(&budget).grow(u64::MAX).is_err());
     }
 }

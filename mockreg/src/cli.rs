@@ -5,6 +5,7 @@ mod describe;
 mod healthcheck;
 mod layer;
 mod serve;
+mod settings;
 mod tables;
 mod vendor;
 mod verify;

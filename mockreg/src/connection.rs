@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -34,6 +34,8 @@ pub(crate) const STOP_GRACE: Duration = Duration::from_millis(500);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Encrypted bytes that wait for the socket. The journal counts them as sent, so few, but enough to write at speed.
 const TLS_AHEAD: usize = 256 << 10;
+/// Bytes read from the socket at once where a library takes them in small pieces: rustls asks for 4 KiB, h2 for a frame.
+const READ_BUFFER: usize = 64 << 10;
 /// First byte of a TLS handshake record (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 22;
 /// How HTTP/2 begins where it was not agreed on (RFC 9113 §3.4). No other method begins with `PRI`.
@@ -44,8 +46,8 @@ const PEEK_PAUSE: Duration = Duration::from_millis(5);
 const SPEAK_PLAINLY: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nthis port speaks plain HTTP\n";
 /// What Go's server says, which people recognise.
-const SPEAK_TLS: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    Client sent an HTTP request to an HTTPS server.\n";
 
 /// What everything that runs on a connection shares.
 struct Line {
@@ -124,7 +126,7 @@ async fn speak(line: Line, stream: TcpStream, greeting: Greeting) {
     match (&core.tls, greeting) {
         (_, Greeting::Nothing) => {}
         (None, Greeting::Http1) => http1::speak(&line, stream).await,
-        (None, Greeting::Http2) => http2::speak(&line, stream).await,
+        (None, Greeting::Http2) => http2::speak(&line, buffered(stream)).await,
         (None, Greeting::Tls) => {
             core.telemetry.metrics.tls_hellos.inc();
             tell(stream, SPEAK_PLAINLY).await;
@@ -132,6 +134,10 @@ async fn speak(line: Line, stream: TcpStream, greeting: Greeting) {
         (Some(tls), Greeting::Tls) => encrypted(&line, tls, stream).await,
         (Some(_), Greeting::Http1 | Greeting::Http2) => tell(stream, SPEAK_TLS).await,
     }
+}
+
+fn buffered(stream: TcpStream) -> BufReader<TcpStream> {
+    BufReader::with_capacity(READ_BUFFER, stream)
 }
 
 /// Reads what came and writes what is wrong with it. The client may be gone already, which changes nothing.
@@ -146,7 +152,7 @@ async fn encrypted(line: &Line, tls: &Terminator, stream: TcpStream) {
     let (conn, mut stop) = (line.conn, line.stop.clone());
     let patience = HANDSHAKE.min(line.core.limits.header_timeout);
     let shaken = tokio::select! {
-        shaken = timeout(patience, tls.acceptor.accept(stream)) => shaken,
+        shaken = timeout(patience, tls.acceptor.accept(buffered(stream))) => shaken,
         _ = stop.wait_for(|stop| *stop) => return,
     };
     let mut stream = match shaken {

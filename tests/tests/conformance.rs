@@ -84,8 +84,10 @@ const DOORS: [Door; 6] = [
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
+    // Where time is short, one way in shows the protocol.
+    let doors = if std::env::var_os("STORMYARD_QUICK").is_some() { &DOORS[..1] } else { &DOORS };
     for configuration in &CONFIGURATIONS {
-        for door in DOORS {
+        for &door in doors {
             let name = format!("conformance/{}/{}", configuration.name, door.name);
             trials.push(trial(&name, &["conformance"], move || conforms(configuration, door)));
         }

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use mockreg_proto::journal::Record;
 use mockreg_synth::catalogue::Catalogue;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::verify::Asked;
@@ -27,7 +28,9 @@ pub(super) fn document() -> &'static Value {
 }
 
 fn build() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = SHAPES.into());
+    let settings = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = SHAPES.into())
+        .with_transform(RecursiveTransform(bound));
     let mut shapes = settings.into_generator();
     // A line of the journal is in no JSON answer, but a reader wants to know its shape.
     shapes.subschema_for::<Record>();
@@ -51,6 +54,19 @@ fn build() -> Value {
         "paths": paths,
         "components": { "schemas": schemas },
     })
+}
+
+/// A format alone bounds no number for whoever does not know the format.
+fn bound(schema: &mut Schema) {
+    let largest = match schema.get("format").and_then(Value::as_str) {
+        Some("uint16") => u64::from(u16::MAX),
+        Some("uint32") => u64::from(u32::MAX),
+        Some("uint64") => u64::MAX,
+        _ => return,
+    };
+    if schema.get("maximum").is_none() {
+        schema.insert("maximum".into(), largest.into());
+    }
 }
 
 fn paths(shapes: &mut SchemaGenerator) -> Value {

@@ -1,6 +1,9 @@
-//! HTTP/2 on a connection: streams side by side, each a task, each answer sent as fast as its window opens. The
-//! library below hyper is used directly, for it knows the numbers of streams, without which nobody could tell whose
-//! bytes have left.
+//! HTTP/2 on a connection: streams side by side, each handled by a task of its own, each answer sent as fast as its
+//! window opens. The library below hyper is used directly, for it knows the numbers of streams, without which nobody
+//! could tell whose bytes have left.
+//!
+//! Answers are sent by the connection's own task: every frame that leaves makes room for more of the same answer, and
+//! waking another task for each cost several times what sending does.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
@@ -8,17 +11,19 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::header::{DATE, EXPECT, HeaderValue};
 use http::{Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::{Line, STOP_GRACE, WRITE_STALL};
-use crate::body::Body;
+use crate::body::{Body, Reply};
 use crate::delivery::Frames;
 use crate::exchange::Exchange;
 use crate::handlers;
@@ -35,6 +40,10 @@ const MAX_HEAD: u32 = 64 << 10;
 /// Bytes of an answer that wait for the socket. They are slices of shared memory, so it is a matter of speed only.
 const SEND_AHEAD: usize = 512 << 10;
 
+/// Frames go to the socket, or to TLS, in pieces of this size. Clients usually take frames of 16 KiB, and a system call
+/// for each costs more than copying them together.
+const WRITE_BUFFER: usize = 64 << 10;
+
 /// Runs HTTP/2 on the connection until it ends or the server stops.
 pub(super) async fn speak<S>(line: &Line, stream: S)
 where
@@ -50,7 +59,7 @@ where
         .max_frame_size(MAX_FRAME)
         .max_header_list_size(MAX_HEAD)
         .max_send_buffer_size(SEND_AHEAD)
-        .handshake(Socket::new(stream, Arc::clone(&frames)));
+        .handshake(BufWriter::with_capacity(WRITE_BUFFER, Socket::new(stream, Arc::clone(&frames))));
     let conn = line.conn;
     match timeout(line.core.limits.header_timeout, handshake).await {
         Ok(Ok(connection)) => serve(line, connection, &frames).await,
@@ -67,12 +76,13 @@ const FRAMES: &str = "no holder of the frames panics";
 /// Accepts requests until the client has no more, leaves none for too long, or the server stops.
 async fn serve<S>(
     line: &Line,
-    mut connection: Connection<Socket<S, Frames>, Bytes>,
+    mut connection: Connection<BufWriter<Socket<S, Frames>>, Bytes>,
     frames: &Arc<Mutex<Frames>>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut requests = JoinSet::new();
+    let mut sending = FuturesUnordered::new();
     let mut req = 0;
     let mut stop = line.stop.clone();
     let mut watch = Watch::new(line.core.limits.header_timeout);
@@ -90,7 +100,14 @@ async fn serve<S>(
                 }
                 None => break,
             },
-            Some(_) = requests.join_next(), if !requests.is_empty() => watch.moved(),
+            Some(answered) = requests.join_next(), if !requests.is_empty() => {
+                // A panic in a handler was reported where it happened; its stream is reset.
+                if let Ok(Some(answer)) = answered {
+                    sending.push(deliver(answer, frames));
+                }
+                watch.moved();
+            }
+            Some(()) = sending.next(), if !sending.is_empty() => watch.moved(),
             () = watch.rings() => {
                 let taken = frames.lock().expect(FRAMES).progress();
                 if watch.is_ending() { break }
@@ -108,7 +125,7 @@ async fn serve<S>(
         }
     }
     // What is under way learns from the connection's end that nobody waits for it.
-    drop(connection);
+    drop((connection, sending));
     let ending = async { while requests.join_next().await.is_some() {} };
     if timeout(STOP_GRACE, ending).await.is_err() {
         tracing::debug!(conn = line.conn, "requests did not end with their connection");
@@ -120,12 +137,14 @@ struct Watch {
     idle: Duration,
     deadline: Instant,
     ending: bool,
+    /// Bytes of answers that had left when they were last looked at, and since when no more have.
     taken: u64,
+    still: Instant,
 }
 
 impl Watch {
     fn new(idle: Duration) -> Self {
-        Self { idle, deadline: Instant::now() + idle, ending: false, taken: 0 }
+        Self { idle, deadline: Instant::now() + idle, ending: false, taken: 0, still: Instant::now() }
     }
 
     /// Something happened.
@@ -135,9 +154,12 @@ impl Watch {
         }
     }
 
-    /// Whether bytes of answers left since the last time.
+    /// Whether bytes of answers have left in what is no unreasonable time.
     fn has_moved(&mut self, taken: u64) -> bool {
-        std::mem::replace(&mut self.taken, taken) != taken
+        if std::mem::replace(&mut self.taken, taken) != taken {
+            self.still = Instant::now();
+        }
+        self.still.elapsed() < WRITE_STALL
     }
 
     /// No further requests; what is under way has a little time.
@@ -154,14 +176,20 @@ impl Watch {
     }
 }
 
-/// One request: answered, and followed until it is delivered.
+/// An answer that is to be sent.
+struct Answer {
+    respond: SendResponse<Bytes>,
+    reply: Reply,
+}
+
+/// One request: answered, and followed from then on. `None` if the client gave it up.
 fn answer(
     line: &Line,
     req: u64,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     frames: &Arc<Mutex<Frames>>,
-) -> impl Future<Output = ()> + Send + 'static {
+) -> impl Future<Output = Option<Answer>> + Send + 'static {
     let exchange = Exchange::begin(&line.core.telemetry, line.conn, req, request.method());
     let (core, entrance, frames) = (Arc::clone(&line.core), line.entrance, Arc::clone(frames));
     async move {
@@ -169,13 +197,18 @@ fn answer(
         let go_ahead = request.headers().contains_key(EXPECT).then_some(go_ahead);
         let request = request.map(|stream| Inflow::stream(stream, go_ahead));
         let answering = Box::pin(handlers::answer(core, request, exchange, entrance));
-        let Some((reply, exchange)) = unless_reset(answering, asked, &mut respond).await else { return };
-        let id = respond.stream_id().as_u32();
-        frames.lock().expect(FRAMES).expect(id, exchange);
-        let (head, body) = reply.into_parts();
-        if send(respond, Response::from_parts(head, ()), body).await.is_err() {
-            frames.lock().expect(FRAMES).abandon_stream(id, "client_closed");
-        }
+        let (reply, exchange) = unless_reset(answering, asked, &mut respond).await?;
+        frames.lock().expect(FRAMES).expect(respond.stream_id().as_u32(), exchange);
+        Some(Answer { respond, reply })
+    }
+}
+
+/// Sends an answer; what does not get through is known as such.
+async fn deliver(Answer { respond, reply }: Answer, frames: &Mutex<Frames>) {
+    let id = respond.stream_id().as_u32();
+    let (head, body) = reply.into_parts();
+    if send(respond, Response::from_parts(head, ()), body).await.is_err() {
+        frames.lock().expect(FRAMES).abandon_stream(id, "client_closed");
     }
 }
 

@@ -14,6 +14,7 @@ use oci_spec::image::{Arch, ImageIndex, Os};
 use super::conditional::not_modified;
 use super::{CONTENT_DIGEST, accept, deleted, value};
 use crate::body::{Body, Reply};
+use crate::budget::{OverBudget, Room};
 use crate::call::Call;
 use crate::manifest::outline::Outline;
 use crate::manifest::{Manifest, Referrer};
@@ -100,16 +101,14 @@ pub(super) async fn delete(call: &Call) -> Result<Reply, Problem> {
 pub(super) async fn put(call: &mut Call) -> Result<Reply, Problem> {
     let reference = call.reference()?;
     let tags = tags(call, &reference)?;
-    let bytes = body(call).await?;
+    let (bytes, mut room) = body(call).await?;
     let digest = promised(call, &reference, &bytes)?;
     let outline = Outline::read(call.header(&CONTENT_TYPE), &bytes, &call.core.policy)?;
     check_named(call, &outline).await?;
     let media_type = outline.media_type.to_str().unwrap_or_default();
     let referrer = Referrer::of(&digest, media_type, &bytes);
     let subject = referrer.as_ref().map(|referrer| referrer.subject);
-    let takes = bytes.len() as u64 + referrer.as_ref().map_or(0, Referrer::weight);
-    let room = call.core.workshop.storage.budget.reserve(takes);
-    let room = room.map_err(|error| Problem::no_room(&error.into()))?;
+    room.grow(referrer.as_ref().map_or(0, Referrer::weight)).map_err(no_room)?;
     let manifest = Manifest::pushed(digest, outline.media_type, bytes, referrer, room);
     let stored = call.core.store.put_manifest(call.repository(), manifest, &tags);
     stored.map_err(|error| Problem::new(Fault::TooManyEntries, error.to_string()))?;
@@ -159,22 +158,29 @@ fn promised(call: &Call, reference: &Reference, bytes: &[u8]) -> Result<Digest, 
     Ok(*wanted)
 }
 
-/// The whole body, up to the largest manifest that is taken.
-async fn body(call: &mut Call) -> Result<Bytes, Problem> {
+/// The whole body, up to the largest manifest that is taken, and the room for it, which is taken as it comes: many
+/// clients at once are held to the budget as well.
+async fn body(call: &mut Call) -> Result<(Bytes, Room), Problem> {
     let limit = call.core.policy.manifest_limit;
     let too_large = || Problem::new(Fault::ManifestTooLarge, format!("a manifest has at most {limit} bytes"));
     if call.announced().is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
+    let mut room = Room::none(&call.core.workshop.storage.budget);
     while let Some(piece) = call.next().await? {
         if bytes.len() + piece.len() > limit {
             return Err(too_large());
         }
+        room.grow(piece.len() as u64).map_err(no_room)?;
         bytes.extend_from_slice(&piece);
     }
     // Copied, so that no spare capacity stays behind.
-    Ok(Bytes::copy_from_slice(&bytes))
+    Ok((Bytes::copy_from_slice(&bytes), room))
+}
+
+fn no_room(error: OverBudget) -> Problem {
+    Problem::no_room(&error.into())
 }
 
 /// Refuses a manifest that names what the repository does not have, or has in another size. Each refusal names

@@ -68,7 +68,13 @@ async fn posted(call: &mut Call) -> Result<Wanted, Problem> {
         call.exchange.about(Kind::Token, "", "");
         return Err(problem);
     }
-    let form = form(call).await?;
+    let form = match form(call).await {
+        Ok(form) => form,
+        Err(problem) => {
+            call.exchange.about(Kind::Token, "", "");
+            return Err(problem);
+        }
+    };
     let scopes = asked(call, &form);
     let missing = |name| Problem::new(Fault::FormInvalid, format!("the form has no `{name}`"));
     let field = |name: &'static str| form.first(name).ok_or_else(|| missing(name));

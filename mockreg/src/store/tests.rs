@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 
 use super::*;
-use crate::budget::Budget;
+use crate::budget::{Budget, Room};
 use crate::content::Kept;
 use crate::manifest::Referrer;
 
@@ -14,7 +14,7 @@ fn content(text: &'static str) -> (Digest, Content) {
 fn manifest(text: &'static str) -> Manifest {
     let (digest, bytes) = (Digest::of(text.as_bytes()), Bytes::from_static(text.as_bytes()));
     let referrer = Referrer::of(&digest, "m", &bytes);
-    let room = Budget::new(u64::MAX).reserve(0).unwrap();
+    let room = Room::none(&Budget::new(u64::MAX));
     Manifest::pushed(digest, HeaderValue::from_static("m"), bytes, referrer, room)
 }
 

@@ -1,8 +1,8 @@
 //! How fast layers are made, hashed and recognised on this machine:
 //! `cargo run --release -p mockreg-synth --example measure`
 //!
-//! Digests first without any checkpoint, then with: the second figure is what a registry that knows the stream
-//! pays for a layer it has not seen.
+//! Digests as a program has them that was just started, with the tables it was shipped with, and of a layer that has
+//! a stream to itself; then what it takes without any table.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -28,18 +28,28 @@ fn main() {
     let (_, hashed) = timed(|| tar.read(0, 1 << 30).for_each(|piece| hasher.update(&piece)));
     println!("SHA-256 on one core: {:.2} GB/s", rate(hashed));
 
-    let tables = Tables::new();
-    let (_, cold) = timed(|| tables.digests(letters));
-    println!("digests of 5 GiB gzip, cold: {cold:.2?}");
-    let warm: Vec<Duration> = (1..=9)
-        .map(|n| timed(|| tables.digests(spec(Form::Gzip, Content::Letters, 8 * n, SIZE - u64::from(n)))).1)
-        .collect();
-    println!("digests of 5 GiB gzip, warm, n = 9: {}", spread(warm));
+    let (tables, opened) = timed(Tables::new);
+    println!("tables opened: {opened:.1?}");
+    for (form, name) in [(Form::Gzip, "gzip"), (Form::Zstd, "zstd"), (Form::Tar, "tar")] {
+        let took: Vec<Duration> = (0..9)
+            .map(|n| {
+                timed(|| tables.digests(spec(form, Content::Letters, n, SIZE - 51_200 * u64::from(n)))).1
+            })
+            .collect();
+        println!("digests of 5 GiB {name}, n = 9: {}", spread(took));
+    }
+    let unique = spec(Form::Gzip, Content::Letters, 0, 1 << 30).unique();
+    println!("digests of 1 GiB gzip, unique: {:.2?}", timed(|| tables.digests(unique)).1);
+    println!(
+        "digests of 1 GiB gzip without tables: {:.2?}",
+        timed(|| Tables::bare().digests(spec(Form::Gzip, Content::Letters, 0, 1 << 30))).1
+    );
     let (_, again) = timed(|| tables.digests(letters));
     println!("digests asked for again: {again:.1?}");
 
     for (name, spec) in [
         ("gzip", spec(Form::Gzip, Content::Letters, 1, 1 << 30)),
+        ("zstd", spec(Form::Zstd, Content::Letters, 1, 1 << 30)),
         ("tar", spec(Form::Tar, Content::Letters, 1, 1 << 30)),
         ("gzip -c1", spec(Form::Gzip, Content::Incompressible, 1, 1 << 30)),
     ] {
@@ -49,13 +59,15 @@ fn main() {
         println!("1 GiB of {name} compared: {:.2} GB/s", rate(compare(&layer)));
     }
 
-    let layer = Layer::new(spec(Form::Gzip, Content::Letters, 2, 64 << 30));
-    let (_, took) = timed(|| {
-        (0..100_000u64).for_each(|n| {
-            black_box(layer.read(n * 687_194 + 17, 64).next());
+    for (form, name) in [(Form::Gzip, "gzip"), (Form::Zstd, "zstd"), (Form::Tar, "tar")] {
+        let layer = Layer::new(spec(form, Content::Letters, 2, 64 << 30));
+        let (_, took) = timed(|| {
+            (0..100_000u64).for_each(|n| {
+                black_box(layer.read(n * 687_194 + 17, 64).next());
+            });
         });
-    });
-    println!("64 bytes anywhere in 64 GiB: {:.2?}", took / 100_000);
+        println!("64 bytes anywhere in 64 GiB of {name}: {:.2?}", took / 100_000);
+    }
 }
 
 /// Time to compare a layer with itself, handed over in buffers like those of a connection.

@@ -37,6 +37,9 @@ pub struct Read {
     noise: Option<Keystream>,
 }
 
+/// Segments of most entries.
+const FEW: usize = 8;
+
 /// Largest piece: enough that the cost of a piece vanishes, and small beside what a connection buffers.
 const PIECE: u64 = 1 << 20;
 
@@ -84,7 +87,7 @@ impl Source {
             source: *self,
             left: len,
             step,
-            segments: Vec::new(),
+            segments: Vec::with_capacity(FEW),
             current: 0,
             skip,
             made: BytesMut::new(),

@@ -160,6 +160,8 @@ fn tail_body(entry: &Entry, last: &Last, out: &mut Vec<Segment>) {
 
 /// Letters as compressed blocks: 72 bytes a block beside three bits a letter.
 fn letters(at: u64, letters: u64, out: &mut Vec<Segment>) {
+    // Growing step by step would take longer than all the rest of a random read.
+    out.reserve((letters.div_ceil(BLOCK_MOST) * (1 + 2 * STREAMS)) as usize + 3);
     for from in (0..letters).step_by(BLOCK_MOST as usize) {
         let len = BLOCK_MOST.min(letters - from);
         let quarter = len / STREAMS;

@@ -295,6 +295,60 @@ fn the_largest_layer_is_read_anywhere() {
     }
 }
 
+/// The last entry of the stream and the tail of layers of 64 GiB, checksum apart, computed by the reference
+/// implementation of the format: from this byte to that, and their SHA-256.
+#[test]
+fn the_ends_of_the_largest_layers_are_those_of_the_format() {
+    let vectors = [
+        (
+            Form::Tar,
+            Content::Letters,
+            68719386112,
+            68719476736,
+            "8832d4efd6722c9b47ab91d0d97cc746e555296da65c4f16ced61ba76aedc54e",
+        ),
+        (
+            Form::Tar,
+            Content::Incompressible,
+            68719386112,
+            68719476736,
+            "b00f09f3d16b90063df188ef104f227f73149530aa20ea3f3da6d426e464f0a2",
+        ),
+        (
+            Form::Gzip,
+            Content::Letters,
+            68719429736,
+            68719476728,
+            "2211f30f2195eaf4663b992238e38e5bcaa68b61094e7d09dc484dacc46ffe7f",
+        ),
+        (
+            Form::Gzip,
+            Content::Incompressible,
+            68719390704,
+            68719476728,
+            "5394956981bff12bc91c50feb45f76be4cf4b52933b63833a7263b7f69c5dd3c",
+        ),
+        (
+            Form::Zstd,
+            Content::Letters,
+            68719404784,
+            68719476736,
+            "95ca776f2b58b9d5da046653dc7f46ccc3a8043885487e42b04b648690c5a334",
+        ),
+        (
+            Form::Zstd,
+            Content::Incompressible,
+            68719302144,
+            68719476736,
+            "0f62f604b3ef0716b2a2308c8305643c2d18fe952bb78b175f35e09721ab3204",
+        ),
+    ];
+    for (form, content, from, to, wanted) in vectors {
+        let bytes = collect(layer(form, content, MAX_LAYER, 0).read(from, to - from));
+        assert_eq!(Digest::of(&bytes).hex(), wanted, "{form} {content:?}");
+    }
+}
+
 /// Far into a stream: what the formats say of entries 60 GiB away, decoded from there on without what stands before.
 #[test]
 fn far_parts_decode_on_their_own() {

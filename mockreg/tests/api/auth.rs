@@ -200,6 +200,23 @@ fn a_mount_needs_both_repositories() {
 }
 
 #[test]
+fn a_mount_from_anywhere_looks_only_where_the_client_may_read() {
+    let registry = start(Auth::bearer(USERS));
+    let mut client = Client::of(&registry);
+    let pusher = bearer(&mut client, "repository:a:pull,push");
+    let digest = push_blob_as(&mut client, "a", b"blob", &[("Authorization", &pusher)]);
+    let path = format!("/v2/b/blobs/uploads/?mount={digest}");
+    for (scope, status) in [
+        ("repository:b:pull,push", 202),
+        ("repository:b:pull,push&scope=repository:a:push", 202),
+        ("repository:b:pull,push&scope=repository:a:pull", 201),
+    ] {
+        let token = bearer(&mut client, scope);
+        assert_eq!(authorized(&mut client, "POST", &path, &token, b"").status, status, "{scope}");
+    }
+}
+
+#[test]
 fn deleting_is_a_right_of_its_own_unless_pushing_implies_it() {
     for (implied, status) in [(false, 401), (true, 204)] {
         let registry = start(Auth::bearer(USERS).push_deletes(implied));
@@ -303,6 +320,10 @@ fn the_token_service_takes_forms_and_refresh_tokens() {
         let answer = post(&mut client, &form);
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{answer:?}");
     }
+    // The journal calls each of them what it is, also the one that was too large to be read.
+    let kinds =
+        registry.journal().into_iter().filter(|line| line.method == "POST" && line.repository.is_empty());
+    assert!(kinds.map(|line| line.kind).all(|kind| kind == mockreg_proto::journal::Kind::Token));
     let refused = authorized(&mut client, "GET", "/v2/", &format!("Bearer {refresh}"), b"");
     assert_eq!(refused.status, 401, "a refresh token opens nothing by itself");
 }

@@ -54,21 +54,9 @@ impl Answer {
 }
 
 /// A connection, under TLS or not.
-trait Stream: std::io::Read + std::io::Write + Send {
-    fn socket(&self) -> &TcpStream;
-}
+trait Stream: std::io::Read + std::io::Write + Send {}
 
-impl Stream for TcpStream {
-    fn socket(&self) -> &TcpStream {
-        self
-    }
-}
-
-impl Stream for rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
-    fn socket(&self) -> &TcpStream {
-        &self.sock
-    }
-}
+impl<S: std::io::Read + std::io::Write + Send> Stream for S {}
 
 /// One connection.
 pub(crate) struct Client {
@@ -101,20 +89,6 @@ impl Client {
     /// Sends bytes as they are.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();
-    }
-
-    /// As [`Client::raw`], where the server may have gone.
-    pub(crate) fn try_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
-    }
-
-    /// Whether something has come that was not read yet.
-    pub(crate) fn has_answer(&mut self) -> bool {
-        let stream = self.stream.get_ref().socket();
-        stream.set_nonblocking(true).unwrap();
-        let came = stream.peek(&mut [0]).is_ok_and(|count| count > 0);
-        stream.set_nonblocking(false).unwrap();
-        came
     }
 
     /// Reads one chunk of a body that is sent in chunks.

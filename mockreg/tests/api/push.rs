@@ -238,10 +238,29 @@ fn mounting_links_what_is_there_and_opens_an_upload_otherwise() {
                 202,
             ),
             Case::new("anonymous, not there", "POST", format!("/v2/to/blobs/uploads/?mount={unknown}"), 202),
+            Case::new("any type", "POST", "/v2/to/blobs/uploads/", 202)
+                .header("Content-Type", "application/json"),
             Case::new("malformed", "POST", "/v2/to/blobs/uploads/?mount=sha256:x&from=from/here", 400)
                 .code("DIGEST_INVALID"),
         ],
     );
+}
+
+#[test]
+fn an_upload_opened_by_a_failed_mount_is_filled_or_cancelled() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    let digest = Digest::of(b"blob");
+    let mut open = || {
+        let path = format!("/v2/a/blobs/uploads/?mount={digest}&from=elsewhere");
+        let opened = client.send("POST", &path, &[], b"");
+        assert_eq!(opened.status, 202);
+        opened.header("location").unwrap().to_owned()
+    };
+    let (one, two) = (open(), open());
+    assert_eq!(client.send("DELETE", &one, &[], b"").status, 204);
+    let put = client.send("PUT", &format!("{two}?digest={digest}"), &[], b"blob");
+    assert_pullable(&mut client, &put, b"blob");
 }
 
 #[test]

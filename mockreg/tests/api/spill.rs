@@ -8,7 +8,9 @@ use mockreg::Registry;
 use mockreg_proto::digest::{Algorithm, Digest};
 use mockreg_proto::ready_line::ReadyLine;
 
-use crate::client::{Case, Client, check, counters, foreign, manifest, open_upload, push_blob, put_manifest};
+use crate::client::{
+    Case, Client, bytes_of, check, counters, foreign, layer, manifest, open_upload, push_blob, put_manifest,
+};
 
 #[test]
 fn what_the_budget_does_not_hold_goes_to_disk_and_comes_back() {
@@ -97,13 +99,19 @@ fn fill_up(address: std::net::SocketAddr) {
 }
 
 #[test]
-fn with_a_directory_nothing_is_refused_for_its_size_alone() {
+fn without_any_memory_blobs_go_to_disk_and_manifests_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::builder().memory_budget(0).spill(directory.path()).start().unwrap();
     let mut client = Client::of(&registry);
-    let digest = push_blob(&mut client, "a", &foreign(100_000));
-    check(
-        &registry,
-        &[Case::new("back", "HEAD", format!("/v2/a/blobs/{digest}"), 200).has("content-length", "100000")],
-    );
+    // The second begins as a synthetic layer and is found out late, the third is one.
+    let layer = bytes_of(layer("2mb"));
+    let damaged = [&layer[..1_500_000], &foreign(100_000)].concat();
+    for (bytes, on_disk) in [(&foreign(100_000), 100_000), (&damaged, 1_700_000), (&layer, 1_700_000)] {
+        let digest = push_blob(&mut client, "a", bytes);
+        assert!(client.get(&format!("/v2/a/blobs/{digest}")).body == *bytes);
+        assert_eq!(counters(&registry)["spilled_bytes"], on_disk);
+    }
+    // Manifests cannot go to disk.
+    let put = Case::new("manifest", "PUT", "/v2/a/manifests/v1", 413).body("{}").code("SIZE_INVALID");
+    check(&registry, &[put.says("--memory-budget")]);
 }

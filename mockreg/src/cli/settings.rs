@@ -1,0 +1,386 @@
+//! What `mockreg serve` can be told, on its command line and in the file of `--config`: one set of settings, under
+//! the same names. The command line goes before the file, the file before the defaults.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use mockreg_proto::document;
+use mockreg_proto::units::ByteCount;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::ca::no_home;
+use super::{Failure, read_catalogue};
+use crate::auth::{Auth, Users};
+use crate::cache::CacheDir;
+use crate::config::Builder;
+use crate::policy::Policy;
+use crate::tls::{Tls, default_directory};
+use crate::vendor::Vendor;
+
+/// Where the registry listens unless told otherwise.
+const LISTEN: Address = Address(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000));
+/// Where the admin routes are unless told otherwise.
+const ADMIN: Address = Address(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5080));
+
+/// Settings of a server. What is absent has its default.
+#[derive(Clone, Debug, Default, Args, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Settings {
+    /// A catalogue to serve (YAML or JSON); may be given several times
+    #[arg(long, value_name = "FILE")]
+    catalog: Vec<PathBuf>,
+    /// Address of the registry; port 0 takes any free one [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<Address>,
+    /// Address of the admin routes (/healthz /readyz /metrics /counters /journal /catalog …) [default: 127.0.0.1:5080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<Address>,
+    /// Also write the ready line to this file, all at once
+    #[arg(long, value_name = "FILE")]
+    pub(super) port_file: Option<PathBuf>,
+    /// Seed of the images made from their names [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// What the journal calls this registry, usually `source` or `dest` [default: registry]
+    #[arg(long, value_name = "LABEL")]
+    name: Option<String>,
+    /// Threads that serve requests [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Whether images under `synth/` are made from their names [default: on]
+    #[arg(long, value_enum)]
+    on_demand: Option<Switch>,
+    /// Memory for pushed content (64MiB, 1GB); synthetic layers take none of it [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    memory_budget: Option<ByteCount>,
+    /// Directory for pushed content beyond that memory; without one it is refused. Nothing is left there
+    #[arg(long, value_name = "DIR")]
+    spill: Option<PathBuf>,
+    /// Keep checkpoints and digests of layers in this directory, so that the next run finds them [default: stormyard
+    /// in $XDG_CACHE_HOME or ~/.cache]
+    #[arg(long, value_name = "DIR")]
+    table_cache: Option<PathBuf>,
+    /// Write every line of the request journal to this file (NDJSON)
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Speak TLS with this certificate (PEM, with those between it and its root after it)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Speak TLS with a certificate from an authority of one's own, made in DIR the first time and kept;
+    /// `mockreg ca --dir DIR` prints what clients have to trust [default: ~/.local/share/stormyard/tls]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "", conflicts_with = "tls_cert")]
+    tls_auto: Option<PathBuf>,
+    /// A further DNS name or address that the certificate of --tls-auto is good for; may be given several times
+    #[arg(long, value_name = "NAME")]
+    tls_name: Vec<String>,
+    /// Redirect downloads of blobs to a second listener on this address, by URLs that are good for a while;
+    /// it refuses requests with an Authorization header, as object stores do
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    redirect_blobs: Option<Address>,
+    /// What those URLs begin with, where the second listener is behind a proxy
+    #[arg(long, value_name = "URL")]
+    redirect_url: Option<String>,
+    /// How clients say who they are: not at all, by name and password, or by a token that /token gives them
+    /// [default: none]
+    #[arg(long, value_enum)]
+    auth: Option<AuthMode>,
+    /// Who may log in: lines NAME:HASH with bcrypt hashes, as `htpasswd -B` writes them
+    #[arg(long, value_name = "FILE")]
+    htpasswd: Option<PathBuf>,
+    /// Let clients without a name pull
+    #[arg(long)]
+    anonymous_pull: bool,
+    /// Let those who may push delete as well
+    #[arg(long)]
+    push_deletes: bool,
+    /// Behave like a well-known registry; `mockreg vendor list` names them
+    #[arg(long, value_name = "NAME")]
+    vendor: Option<String>,
+    /// Quotas, rates and switches, put over those of the vendor.
+    #[arg(skip)]
+    policy: Policy,
+    /// The keys of `policy` that were written.
+    #[arg(skip)]
+    #[serde(skip)]
+    overrides: Map<String, Value>,
+}
+
+/// The part of a file that is put over a vendor's policy.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Overrides {
+    policy: Map<String, Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum AuthMode {
+    None,
+    Basic,
+    Bearer,
+}
+
+/// An address to listen on. Names are not looked up, for they may mean several; `localhost` is 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+struct Address(#[schemars(with = "String")] SocketAddr);
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+        local
+            .map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+            .or_else(|| text.parse().ok())
+            .map(Self)
+            .ok_or_else(|| {
+                "write an IP address and a port: 127.0.0.1:5000, [::1]:5000, 0.0.0.0:5000 or localhost:5000"
+                    .to_owned()
+            })
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Settings {
+    /// Reads the file of `--config`. Paths in it are from the directory that it is in.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"));
+        let text = text.map_err(Failure::usage)?;
+        let mut settings: Self = document::read(&name, &text).map_err(Failure::usage)?;
+        settings.overrides = document::read::<Overrides>(&name, &text).map_err(Failure::usage)?.policy;
+        settings.rebase(path.parent().unwrap_or(Path::new("")));
+        Ok(settings)
+    }
+
+    fn rebase(&mut self, directory: &Path) {
+        let single = [
+            &mut self.port_file,
+            &mut self.spill,
+            &mut self.table_cache,
+            &mut self.journal,
+            &mut self.tls_cert,
+            &mut self.tls_key,
+            &mut self.tls_auto,
+            &mut self.htpasswd,
+        ];
+        let paths = single.into_iter().flatten().chain(&mut self.catalog);
+        // An empty path stands for a default.
+        for path in paths.filter(|path| !path.as_os_str().is_empty()) {
+            *path = directory.join(&path);
+        }
+    }
+
+    /// These settings, and those of `file` where these say nothing.
+    pub(super) fn over(self, file: Self) -> Self {
+        let listed = |these: Vec<_>, those| if these.is_empty() { those } else { these };
+        Self {
+            catalog: listed(self.catalog, file.catalog),
+            listen: self.listen.or(file.listen),
+            admin: self.admin.or(file.admin),
+            port_file: self.port_file.or(file.port_file),
+            seed: self.seed.or(file.seed),
+            name: self.name.or(file.name),
+            threads: self.threads.or(file.threads),
+            on_demand: self.on_demand.or(file.on_demand),
+            memory_budget: self.memory_budget.or(file.memory_budget),
+            spill: self.spill.or(file.spill),
+            table_cache: self.table_cache.or(file.table_cache),
+            journal: self.journal.or(file.journal),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            tls_auto: self.tls_auto.or(file.tls_auto),
+            tls_name: if self.tls_name.is_empty() { file.tls_name } else { self.tls_name },
+            redirect_blobs: self.redirect_blobs.or(file.redirect_blobs),
+            redirect_url: self.redirect_url.or(file.redirect_url),
+            auth: self.auth.or(file.auth),
+            htpasswd: self.htpasswd.or(file.htpasswd),
+            anonymous_pull: self.anonymous_pull || file.anonymous_pull,
+            push_deletes: self.push_deletes || file.push_deletes,
+            vendor: self.vendor.or(file.vendor),
+            policy: file.policy,
+            overrides: file.overrides,
+        }
+    }
+
+    /// A registry that is set up so.
+    pub(super) fn builder(&self) -> Result<Builder, Failure> {
+        let mut builder = Builder::default()
+            .name(self.name.as_deref().unwrap_or("registry"))
+            .listen(self.listen.unwrap_or(LISTEN).0)
+            .admin(self.admin.unwrap_or(ADMIN).0)
+            .on_demand(self.on_demand != Some(Switch::Off))
+            .policy(self.policy()?)
+            .auth(self.auth()?);
+        builder.cache = CacheDir::open(self.table_cache.clone());
+        builder.seed = self.seed.unwrap_or(builder.seed);
+        builder.memory_budget = self.memory_budget.map_or(builder.memory_budget, |budget| budget.0);
+        builder.threads = self.threads.map(usize::from);
+        builder.journal_file.clone_from(&self.journal);
+        builder.spill.clone_from(&self.spill);
+        builder.tls = self.tls()?;
+        builder.redirect_blobs = self.redirect_blobs.map(|address| address.0);
+        for path in &self.catalog {
+            builder = builder.plan(read_catalogue(path)?);
+        }
+        Ok(builder)
+    }
+
+    fn policy(&self) -> Result<Policy, Failure> {
+        let mut policy = match &self.vendor {
+            None => self.policy.clone(),
+            Some(name) => {
+                let vendor = Vendor::named(name).map_err(|reason| Failure::usage(anyhow::anyhow!(reason)))?;
+                vendor.policy(self.overrides.clone()).map_err(Failure::usage)?
+            }
+        };
+        if let Some(url) = &self.redirect_url {
+            policy.redirects.base_url = Some(url.clone());
+        }
+        Ok(policy)
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let wrong = |reason: &'static str| Failure::usage(anyhow::anyhow!(reason));
+        match (&self.tls_cert, &self.tls_key, &self.tls_auto) {
+            (None, None, None) if self.tls_name.is_empty() => Ok(None),
+            (None, None, None) => Err(wrong("tls_name adds to the certificate of tls_auto, which is absent")),
+            (Some(certificate), Some(key), None) => Ok(Some(Tls::files(certificate, key))),
+            (None, None, Some(given)) => {
+                let given = Some(given.clone()).filter(|path| !path.as_os_str().is_empty());
+                let directory = given.or_else(default_directory).ok_or_else(no_home)?;
+                Ok(Some(self.tls_name.iter().fold(Tls::auto(directory), Tls::name)))
+            }
+            (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+                Err(wrong("tls_auto makes a certificate, and tls_cert and tls_key name one: choose"))
+            }
+            (Some(_), None, None) | (None, Some(_), None) => {
+                Err(wrong("a certificate and its key belong together: tls_cert and tls_key"))
+            }
+        }
+    }
+
+    fn auth(&self) -> Result<Auth, Failure> {
+        let users = self.htpasswd.as_ref().map(Users::read).transpose().map_err(Failure::usage)?;
+        let mode = self.auth.unwrap_or(AuthMode::None);
+        let auth = match (mode, users) {
+            (AuthMode::None, None) if !self.anonymous_pull && !self.push_deletes => return Ok(Auth::none()),
+            (AuthMode::Basic, Some(users)) => Auth::basic(users),
+            (AuthMode::Bearer, Some(users)) => Auth::bearer(users),
+            (AuthMode::None, _) => {
+                let reason = "--htpasswd, --anonymous-pull and --push-deletes say who may do what, but --auth asks \
+                              nobody; add `--auth basic` or `--auth bearer`";
+                return Err(Failure::usage(anyhow::anyhow!(reason)));
+            }
+            (_, None) => {
+                let reason = "--auth needs to know who may log in; add `--htpasswd FILE` (`htpasswd -nbB NAME \
+                              PASSWORD` prints a line of it)";
+                return Err(Failure::usage(anyhow::anyhow!(reason)));
+            }
+        };
+        Ok(auth.anonymous_pull(self.anonymous_pull).push_deletes(self.push_deletes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_numbers_or_localhost() {
+        for (text, wanted) in
+            [("127.0.0.1:5000", "127.0.0.1:5000"), ("[::1]:0", "[::1]:0"), ("localhost:0", "127.0.0.1:0")]
+        {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), wanted);
+        }
+        for text in ["localhost", "localhost:x", "localhost:65536", "registry:5000", "127.0.0.1", ":5000", ""]
+        {
+            assert!(text.parse::<Address>().unwrap_err().contains("127.0.0.1:5000"), "{text}");
+        }
+    }
+
+    fn written(text: &str) -> Result<Settings, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mockreg.yaml");
+        std::fs::write(&path, text).unwrap();
+        Settings::read(&path).map_err(|failure| format!("{:#}", failure.error))
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file_and_the_file_before_a_vendor() {
+        let file =
+            written("vendor: hub\nseed: 7\nname: source\npolicy: {quotas: [], tags_page_max: 5}\n").unwrap();
+        let typed = Settings { name: Some("dest".into()), ..Settings::default() };
+        let builder = typed.over(file).builder().unwrap();
+        assert_eq!((builder.name.as_str(), builder.seed), ("dest", 7));
+        let policy = builder.policy;
+        assert!(policy.quotas.is_empty(), "the file empties what the vendor fills");
+        assert_eq!((policy.tags_page_max, policy.delete_tags), (Some(5), false));
+    }
+
+    #[test]
+    fn paths_are_from_the_directory_of_the_file() {
+        let settings = written("spill: overflow\ncatalog: [a.yaml, /b.yaml]\n").unwrap();
+        assert!(settings.spill.unwrap().ends_with("overflow"));
+        assert!(settings.catalog[0].is_absolute());
+        assert_eq!(settings.catalog[1], Path::new("/b.yaml"));
+    }
+
+    #[test]
+    fn what_is_misspelt_is_named_with_its_place() {
+        for (text, wanted) in [
+            ("listen: nowhere\n", "mockreg.yaml:1:9"),
+            ("sed: 1\n", "seed"),
+            ("seed: 1\npolicy:\n  delete_tag: false\n", "delete_tags"),
+            ("policy: {quotas: [{requests: 0, window: 1s}]}\n", "mockreg.yaml:1:"),
+        ] {
+            let error = written(text).unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_read_and_the_schema_is_the_code() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+        let example =
+            Settings::read(&fixtures.join("mockreg.yaml")).map_err(|failure| failure.error).unwrap();
+        assert_eq!(example.policy.quotas.len(), 2);
+        let path = fixtures.join("schemas/mockreg.json");
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(Settings)).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            std::fs::write(&path, &schema).unwrap();
+        }
+        let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(checked_in == schema, "{path:?} is out of date; run the test with UPDATE_SCHEMAS=1");
+    }
+}

@@ -1,5 +1,5 @@
-//! One repository that nobody pushed to: its images are planned by the catalogue or by its name, and built when they are
-//! asked for.
+//! One repository that nobody pushed to: its images are planned by the catalogue or by its name, and built when they
+//! are asked for.
 
 use std::sync::Arc;
 

@@ -25,7 +25,8 @@ pub enum NameError {
     BadSize(String),
     /// A part after the size means nothing.
     #[error(
-        "`-{0}` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)"
+        "`-{0}` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi \
+         (two platforms)"
     )]
     UnknownOption(String),
     /// Two parts say the same thing, or the opposite.

@@ -56,7 +56,8 @@ impl Known {
             .layers
             .iter()
             .map(|layer| {
-                let made = Layer::new(layer.plan.made().expect("a synthetic layer"));
+                let made =
+                    Layer::new(layer.plan.made().expect("images made from their names have no other layers"));
                 let blob = made.read(0, made.size()).flatten().collect();
                 let tar = made.read_tar(0, made.tar_size()).flatten().collect();
                 KnownLayer { digest: layer.digest, blob, tar }

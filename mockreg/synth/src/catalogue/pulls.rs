@@ -74,7 +74,8 @@ impl Pulls<'_> {
         self.images
     }
 
-    /// The image that two uniform draws ask for: one for the entry, one for the image in it. `None` where there is none.
+    /// The image that two uniform draws ask for: one for the entry, one for the image in
+    /// it. `None` where there is none.
     pub fn draw(&self, draws: [u64; 2]) -> Option<Pull> {
         let number = below(draws[0], self.images);
         let entry = self.entries.iter().rfind(|entry| entry.start <= number)?;

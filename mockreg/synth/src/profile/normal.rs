@@ -1,6 +1,6 @@
 //! The inverse of the normal distribution: algorithm AS 241, routine PPND16 (Wichura, "The percentage points of the
 //! normal distribution", Applied Statistics 37, 1988, pp. 477-484), accurate to about one part in 10^16. Additions,
-//! multiplications, divisions and square roots are exact to the bit on every machine, and the one logarithm is `libm`'s.
+//! multiplications, divisions and square roots are exact to the bit on every machine; the one logarithm is `libm`'s.
 
 /// The x below which a share `p` of the standard normal distribution lies; `p` strictly between 0 and 1.
 pub(super) fn quantile(p: f64) -> f64 {

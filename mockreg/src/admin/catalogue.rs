@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use mockreg_proto::document;
+use mockreg_proto::{document, units};
 use mockreg_synth::catalogue::{self, Catalogue, Plan};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::body::Whole;
@@ -93,9 +94,8 @@ pub(super) async fn replace(State(core): State<Arc<Core>>, request: axum::extrac
             Ok(Whole(body)) => body,
             Err(refusal) => return refusal,
         };
-    let text = body.clone();
     match tokio::task::spawn_blocking(move || planned(&body)).await {
-        Ok(Ok(plan)) => {
+        Ok(Ok((text, plan))) => {
             core.replace_catalogue(plan);
             core.document.replace(text);
             let core = Arc::clone(&core);
@@ -107,16 +107,59 @@ pub(super) async fn replace(State(core): State<Arc<Core>>, request: axum::extrac
     }
 }
 
-/// What a catalogue means. What is no catalogue is told from one whose images
-/// cannot be made.
-fn planned(body: &[u8]) -> Result<Plan, (StatusCode, String)> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| (StatusCode::BAD_REQUEST, format!("request body: {error}")))?;
-    catalogue::read(BODY, text).map_err(|error| {
-        let is_catalogue = document::read::<Catalogue>(BODY, text).is_ok();
-        let status = if is_catalogue { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        (status, error.to_string())
-    })
+/// A catalogue's text and what it means. What is no catalogue is told from one whose images cannot be made.
+fn planned(body: &Bytes) -> Result<(Bytes, Plan), (StatusCode, String)> {
+    let malformed = |reason: String| (StatusCode::BAD_REQUEST, reason);
+    let given = std::str::from_utf8(body).map_err(|error| malformed(format!("{BODY}: {error}")))?;
+    let text = match document::read::<Catalogue>(BODY, given) {
+        Ok(_) => body.clone(),
+        Err(error) => {
+            let plain = integers(given).filter(|text| document::read::<Catalogue>(BODY, text).is_ok());
+            plain.map(Bytes::from).ok_or_else(|| malformed(error.to_string()))?
+        }
+    };
+    catalogue::read(BODY, &String::from_utf8_lossy(&text))
+        .map(|plan| (text, plan))
+        .map_err(|error| (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
+}
+
+/// JSON in which every whole number is written without a point, if it was not so before: JSON Schema takes `5.0` for
+/// an integer, and programs whose only numbers are floats write integers like that.
+fn integers(text: &str) -> Option<String> {
+    fn plain(value: &mut Value) {
+        match value {
+            Value::Number(number) if number.is_f64() => {
+                if let Some(whole) = number.as_f64().and_then(units::whole) {
+                    *value = whole.into();
+                }
+            }
+            Value::Array(values) => values.iter_mut().for_each(plain),
+            Value::Object(keys) => keys.values_mut().for_each(plain),
+            _ => {}
+        }
+    }
+    let given: Value = serde_json::from_str(text).ok()?;
+    let mut written = given.clone();
+    plain(&mut written);
+    (written != given).then(|| escaped(&written.to_string()))
+}
+
+/// JSON with everything but ASCII as escapes: YAML, which reads it next, has no control characters of its own.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() && character != '\x7f' {
+            text.push(character);
+        } else {
+            let units = character
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect::<String>();
+            text.push_str(&units);
+        }
+    }
+    text
 }
 
 fn failed(error: &tokio::task::JoinError) -> Response {

@@ -127,7 +127,7 @@ fn a_reset_keeps_the_catalogue_and_stamps_the_run() {
     assert_eq!(admin.send("POST", "/reset", &[], b"").status, 204);
     client.get("/v2/");
     assert_eq!(registry.journal()[0].run_id, None);
-    for malformed in [&b"{"[..], br#"{"runid":"x"}"#, b"[]", b"\xff"] {
+    for malformed in [&b"{"[..], br#"{"runid":"x"}"#, b"[]", b" ", b"\xff"] {
         let refused = admin.send("POST", "/reset", &[], malformed);
         assert!(refused.status == 400 && refused.json()["error"].is_string(), "{refused:?}");
     }
@@ -165,6 +165,15 @@ fn a_catalogue_is_replaced_and_a_wrong_one_changes_nothing() {
         let error = refused.json()["error"].as_str().unwrap_or_default().to_owned();
         assert!(refused.status == status && error.contains(says), "{body}: {refused:?}");
     }
+    let floats = br#"{"schema_version":1.0,"repositories":[{"name":"two","tags":{"prefix":"v","count":1.0},"layers":[10000.0]}]}"#;
+    let odd = r#"{"schema_version":1.0,"repositories":[{"name":"a\u0092é\ud83d\ude00","tags":["v"],"layers":[1000]}]}"#;
+    assert_eq!(
+        put(&mut admin, odd.as_bytes()).status,
+        422,
+        "a catalogue, with a name that no repository has"
+    );
+    assert_eq!(put(&mut admin, floats).status, 204, "integers as some programs write them");
+    assert_eq!(admin.get("/catalog").json()["repositories"][0]["tags"]["count"], 1);
     let refused = put(&mut admin, b"\xff\xfe");
     assert_eq!(refused.status, 400);
     assert_eq!(client.get("/v2/two/manifests/v1").status, 200);

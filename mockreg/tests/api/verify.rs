@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
-use mockreg::verify::{Address, Credentials, DifferenceKind, Outcome, Report, Verification};
-use mockreg::{Auth, Registry};
+use mockreg::verify::{Address, Authorities, Credentials, DifferenceKind, Outcome, Report, Verification};
+use mockreg::{Auth, Registry, Tls};
 use mockreg_proto::digest::Digest;
 use serde_json::{Value, json};
 
@@ -349,4 +349,28 @@ fn registries_that_ask_who_is_there_are_let_in() {
     let (here, there): (Address, Address) = (basic.url().parse().unwrap(), bearer.url().parse().unwrap());
     let all = Verification::try_new(here, there).unwrap().credentials(user("ann:secret"), user("bob:word"));
     assert_eq!(run(all).outcome, Outcome::Equal);
+}
+
+/// Blobs come from another port, by TLS, and the registry's token must not go there: it answers 403 to one that does.
+#[test]
+fn tls_and_redirects_are_followed() {
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let auth = Auth::bearer([("ann", "secret")]);
+    let secure =
+        Registry::builder().tls(Tls::ephemeral()).auth(auth).redirect_blobs(any_port).start().unwrap();
+    let plain = registry();
+    let authorities = Authorities::try_from_pem(secure.ca_certificate().unwrap().as_bytes()).unwrap();
+    let verify = |here: Address, there: Address| Verification::try_new(here, there).unwrap();
+    let (here, there) = (address(&secure, "synth/1mb"), address(&plain, "synth/1mb"));
+    let user = Some("ann:secret".parse().unwrap());
+    let plan = verify(here.clone(), there.clone()).credentials(user.clone(), None).authorities(authorities);
+    let report = run(plan);
+    assert_eq!((report.outcome, report.blobs), (Outcome::Equal, 2), "{report}");
+    assert!(secure.journal().iter().any(|record| record.status == 307));
+    // An authority that never signed for this registry vouches for nobody.
+    let stranger = Registry::builder().tls(Tls::ephemeral()).start().unwrap();
+    let strangers = Authorities::try_from_pem(stranger.ca_certificate().unwrap().as_bytes()).unwrap();
+    let report = run(verify(here, there).credentials(user, None).authorities(strangers));
+    assert_eq!(report.outcome, Outcome::Unreachable, "{report}");
+    assert!(report.error.as_ref().unwrap().contains("certificate"), "{report}");
 }

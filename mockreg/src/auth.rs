@@ -12,7 +12,8 @@ mod users;
 use http::HeaderValue;
 use http::header::WWW_AUTHENTICATE;
 
-pub(crate) use authorization::Authorization;
+pub(crate) use authorization::of as authorization_of;
+pub(crate) use mockreg_proto::authorization::Authorization;
 pub use policy::{PostAnswer, TokenPolicy};
 pub(crate) use scope::{Access, Action, Scope, list};
 pub(crate) use token::{Mint, Purpose, SERVICE};
@@ -145,7 +146,7 @@ impl Guard {
 
     async fn check_password(&self, call: &Call, needs: &[Scope]) -> Result<Sender, Problem> {
         let refused = |detail: &str| Err(self.ask_for_password(Problem::new(Fault::Unauthorized, detail)));
-        match Authorization::of(&call.headers) {
+        match authorization_of(&call.headers) {
             Authorization::Basic(name, password) if self.users.is_right(&name, &password).await => {
                 Ok(Sender { access: Access::Everything, user: Some(name) })
             }
@@ -172,7 +173,7 @@ impl Guard {
             let problem = Problem::new(fault, detail);
             Err(self.ask_for_token(problem, &call.origin(), needs, error))
         };
-        let token = match Authorization::of(&call.headers) {
+        let token = match authorization_of(&call.headers) {
             Authorization::Bearer(token) => token,
             Authorization::Malformed(reason) => return refused(Fault::Unauthorized, reason, None),
             Authorization::Nobody => return refused(Fault::Unauthorized, "a token is needed", None),

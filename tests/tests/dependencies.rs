@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Direct dependencies that a pure crate may have, tests apart: data structures and arithmetic, nothing that could
 /// reach a clock, a socket, a file or entropy.
 const PURE: &[(&str, &[&str])] = &[
-    ("mockreg-proto", &["schemars", "serde", "serde-saphyr", "sha2", "strsim", "thiserror"]),
+    ("mockreg-proto", &["base64", "schemars", "serde", "serde-saphyr", "sha2", "strsim", "thiserror"]),
     (
         "mockreg-synth",
         &[

@@ -2,6 +2,7 @@
 //! seeds, and the records they write for each other. Pure: no clock, socket, file or entropy.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod authorization;
 pub mod content_range;
 pub mod digest;
 pub mod document;

@@ -9,7 +9,7 @@ use mockreg_proto::journal::Kind;
 use serde::Serialize;
 
 use super::base::json;
-use crate::auth::{Authorization, PostAnswer, Purpose, Scope, list};
+use crate::auth::{Authorization, PostAnswer, Purpose, Scope, authorization_of, list};
 use crate::body::Reply;
 use crate::call::Call;
 use crate::problem::{Fault, Problem};
@@ -57,7 +57,7 @@ fn asked(call: &mut Call, parameters: &Query) -> Vec<Scope> {
 async fn queried(call: &mut Call) -> Result<Wanted, Problem> {
     let query = std::mem::take(&mut call.query);
     let scopes = asked(call, &query);
-    let user = call.core.auth.identify(Authorization::of(&call.headers)).await?;
+    let user = call.core.auth.identify(authorization_of(&call.headers)).await?;
     let refresh =
         query.first("offline_token") == Some("true") || query.first("access_type") == Some("offline");
     Ok(Wanted { user, scopes, refresh })

@@ -98,7 +98,7 @@ pub fn derive(to: u64, progress: impl Fn(u64) + Sync) -> Vec<u8> {
     file(&chains)
 }
 
-/// Checks pieces on all processors, and gives those that are wrong. `progress` is as for [`derive`].
+/// Checks pieces on all processors, and gives those that are wrong. `progress` is as for [`derive()`].
 pub fn check(pieces: Vec<Piece>, progress: impl Fn(u64) + Sync) -> Vec<Piece> {
     let wrong = Mutex::new(Vec::new());
     in_parallel(pieces, |piece| {

@@ -10,7 +10,7 @@ use mockreg_synth::{LayerDigests, LayerSpec, Tables};
 
 use crate::cache::CacheDir;
 
-/// Layers of one file, as many as tables remember: 95 bytes each there, and some 250 in memory.
+/// Layers of one file: 95 bytes each there, and some 250 in memory.
 const MOST: usize = 60_000;
 
 /// What is known of the layers of some catalogues.

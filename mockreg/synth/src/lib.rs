@@ -19,6 +19,7 @@ pub mod popularity;
 pub mod profile;
 mod read;
 pub mod records;
+mod remembered;
 mod sha256;
 pub mod shipped;
 mod spec;

@@ -17,6 +17,7 @@ use mockreg_proto::digest::Digest;
 use crate::checkpoint::{Chain, Hashes, SPACING, index_at, lock};
 use crate::layer::Layer;
 use crate::read::Source;
+use crate::remembered::Remembered;
 use crate::sha256::Hasher;
 use crate::spec::{Form, LayerSpec};
 use crate::stream::Stream;
@@ -29,7 +30,7 @@ pub struct Tables {
     /// One chain for each common stream and form, by [`shipped::chain_index`].
     chains: Vec<Chain>,
     /// Layers asked for before.
-    known: Mutex<BTreeMap<LayerSpec, Known>>,
+    known: Mutex<Remembered<LayerSpec, Known>>,
     /// Where what takes long to compute is kept between runs.
     archive: OnceLock<Arc<dyn Archive>>,
     /// Held while a file of the archive is read, changed and written.
@@ -67,9 +68,12 @@ struct Known {
     tar_crc32: u32,
 }
 
-/// Layers whose digests are remembered; beyond, the first in order are forgotten and computed again when asked
-/// for. About 130 bytes each.
-const KNOWN: usize = 1 << 16;
+/// The last so many layers whose digests were asked for are remembered, and up to as many before them; the others are
+/// computed again when asked for. About 130 bytes each.
+const KNOWN: usize = 1 << 15;
+
+/// Smaller layers are hashed in less time than it takes to start a thread, bytes.
+const WORTH_A_THREAD: u64 = 256 << 10;
 
 /// Tars from this size on take longer to hash than to look up in an archive.
 const WORTH_KEEPING: u64 = 4 << 20;
@@ -96,7 +100,8 @@ impl Tables {
     }
 
     fn with(chains: Vec<Chain>) -> Self {
-        Self { chains, known: Mutex::default(), archive: OnceLock::new(), keeping: Mutex::default() }
+        let known = Mutex::new(Remembered::new(KNOWN));
+        Self { chains, known, archive: OnceLock::new(), keeping: Mutex::default() }
     }
 
     /// The tables of the process, from which layers take their checksums. What is hashed for one registry in a
@@ -130,7 +135,7 @@ impl Tables {
     pub fn prepare(&self, specs: &[LayerSpec]) {
         let mut unknown: Vec<LayerSpec> = {
             let known = lock(&self.known);
-            specs.iter().filter(|spec| !known.contains_key(spec)).copied().take(KNOWN).collect()
+            specs.iter().filter(|spec| !known.has(spec)).copied().take(KNOWN).collect()
         };
         // The longest way first, so that no processor is left with it at the end.
         unknown.sort_unstable_by_key(|spec| Reverse((spec.is_unique(), spec.size(), *spec)));
@@ -180,8 +185,9 @@ impl Tables {
 
     fn known(&self, spec: LayerSpec, beside: Beside) -> Known {
         if let Some(known) = lock(&self.known).get(&spec) {
-            return *known;
+            return known;
         }
+        let beside = if spec.size() < WORTH_A_THREAD { Beside::No } else { beside };
         let archive = self.archive().filter(|_| worth_keeping(&spec));
         let kept = archive.and_then(|archive| kept(archive, &spec)).as_ref().and_then(Known::of);
         let known = kept.unwrap_or_else(|| self.find(spec, beside));
@@ -196,11 +202,7 @@ impl Tables {
     }
 
     fn insert(&self, spec: LayerSpec, known: Known) {
-        let mut all = lock(&self.known);
-        while all.len() >= KNOWN {
-            all.pop_first();
-        }
-        all.insert(spec, known);
+        lock(&self.known).insert(spec, known);
     }
 
     /// Hashes what no checkpoint covers, blob and tar one after the other or beside each other.

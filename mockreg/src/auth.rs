@@ -14,6 +14,7 @@ use http::header::WWW_AUTHENTICATE;
 
 pub(crate) use authorization::of as authorization_of;
 pub(crate) use mockreg_proto::authorization::Authorization;
+pub(crate) use policy::MAX_PADDING;
 pub use policy::{PostAnswer, TokenPolicy};
 pub(crate) use scope::{Access, Action, Scope, list};
 pub(crate) use token::{Mint, Purpose, SERVICE};

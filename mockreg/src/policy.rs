@@ -2,10 +2,12 @@
 //! default that is *always right*. Plain data; what a switch does is in the handler of its endpoint. A fault that is
 //! injected at random is another program's business.
 
+use mockreg_proto::units::ByteRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::auth::MAX_PADDING;
 use crate::vendor::Vendor;
 
 pub use crate::auth::{PostAnswer, TokenPolicy};
@@ -119,8 +121,30 @@ impl Policy {
         for (index, quota) in self.quotas.iter().enumerate() {
             quota.check().map_err(|reason| PolicyError(format!("`quotas[{index}]`: {reason}")))?;
         }
-        Ok(())
+        let wrong = [
+            (self.tags_page_max == Some(0), "`tags_page_max` is above 0: a list of no tags is no list"),
+            (self.referrers_page == Some(0), "`referrers_page` is above 0"),
+            (self.bandwidth.down == Some(ByteRate(0)), "`bandwidth.down` is above 0, for example 20MB/s"),
+            (self.bandwidth.up == Some(ByteRate(0)), "`bandwidth.up` is above 0, for example 20MB/s"),
+            (self.tokens.lifetime.0.is_zero(), "`tokens.lifetime` is above 0, for example 300s"),
+            (self.tokens.padded_to.0 > MAX_PADDING, "`tokens.padded_to` is at most 32KiB"),
+            (
+                self.redirects.base_url.as_deref().is_some_and(|url| !is_origin(url)),
+                "`redirects.base_url` (--redirect-url) is like https://cdn.test:5443",
+            ),
+        ];
+        match wrong.iter().find(|(is_wrong, _)| *is_wrong) {
+            Some((_, reason)) => Err(PolicyError((*reason).to_owned())),
+            None => Ok(()),
+        }
     }
+}
+
+/// Whether a text is scheme and host, and perhaps a path.
+fn is_origin(text: &str) -> bool {
+    text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    })
 }
 
 /// Why a policy cannot be had.

@@ -121,6 +121,11 @@ impl Quota {
         if self.window.0.is_zero() {
             return Err("`window` is above 0, for example 6h or 1s".to_owned());
         }
+        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+        let mut methods = self.on.iter().flat_map(|counted| &counted.methods);
+        if let Some(name) = methods.find(|name| !known.iter().any(|known| known.eq_ignore_ascii_case(name))) {
+            return Err(format!("`{name}` is no method of the registry; there are {}", known.join(", ")));
+        }
         Ok(())
     }
 

@@ -31,7 +31,8 @@ Examples:
   mockreg serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --port-file ready.json
   mockreg serve --catalog base.yaml --catalog apps.yaml --journal requests.ndjson
   htpasswd -nbB ann secret > users && mockreg serve --auth bearer --htpasswd users --anonymous-pull
-  mockreg serve --tls-auto tls && mockreg ca --dir tls > ca.pem && curl --cacert ca.pem https://localhost:5000/v2/
+  mockreg ca --dir tls > ca.pem && mockreg serve --tls-auto tls
+      … and in another shell: curl --cacert ca.pem https://localhost:5000/v2/
   mockreg serve --redirect-blobs 127.0.0.1:5443
   mockreg serve --vendor hub --config mockreg.yaml
       Quotas, rates and every switch of the policy are keys of that file.")]

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -51,8 +52,8 @@ pub(super) struct Settings {
     #[arg(long, value_name = "LABEL")]
     name: Option<String>,
     /// Threads that serve requests [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroU16>,
     /// Whether images under `synth/` are made from their names [default: on]
     #[arg(long, value_enum)]
     on_demand: Option<Switch>,
@@ -77,8 +78,8 @@ pub(super) struct Settings {
     tls_key: Option<PathBuf>,
     /// Speak TLS with a certificate from an authority of one's own, made in DIR the first time and kept;
     /// `mockreg ca --dir DIR` prints what clients have to trust [default: ~/.local/share/stormyard/tls]
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "", conflicts_with = "tls_cert")]
-    tls_auto: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "tls_cert")]
+    tls_auto: Option<Option<PathBuf>>,
     /// A further DNS name or address that the certificate of --tls-auto is good for; may be given several times
     #[arg(long, value_name = "NAME")]
     tls_name: Vec<String>,
@@ -191,12 +192,10 @@ impl Settings {
             &mut self.journal,
             &mut self.tls_cert,
             &mut self.tls_key,
-            &mut self.tls_auto,
             &mut self.htpasswd,
         ];
-        let paths = single.into_iter().flatten().chain(&mut self.catalog);
-        // An empty path stands for a default.
-        for path in paths.filter(|path| !path.as_os_str().is_empty()) {
+        let tls_auto = self.tls_auto.iter_mut().flatten();
+        for path in single.into_iter().flatten().chain(tls_auto).chain(&mut self.catalog) {
             *path = directory.join(&path);
         }
     }
@@ -245,7 +244,7 @@ impl Settings {
         builder.cache = CacheDir::open(self.table_cache.clone());
         builder.seed = self.seed.unwrap_or(builder.seed);
         builder.memory_budget = self.memory_budget.map_or(builder.memory_budget, |budget| budget.0);
-        builder.threads = self.threads.map(usize::from);
+        builder.threads = self.threads.map(|threads| threads.get().into());
         builder.journal_file.clone_from(&self.journal);
         builder.spill.clone_from(&self.spill);
         builder.tls = self.tls()?;
@@ -277,8 +276,7 @@ impl Settings {
             (None, None, None) => Err(wrong("tls_name adds to the certificate of tls_auto, which is absent")),
             (Some(certificate), Some(key), None) => Ok(Some(Tls::files(certificate, key))),
             (None, None, Some(given)) => {
-                let given = Some(given.clone()).filter(|path| !path.as_os_str().is_empty());
-                let directory = given.or_else(default_directory).ok_or_else(no_home)?;
+                let directory = given.clone().or_else(default_directory).ok_or_else(no_home)?;
                 Ok(Some(self.tls_name.iter().fold(Tls::auto(directory), Tls::name)))
             }
             (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
@@ -349,6 +347,23 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_of_ones_own_needs_no_directory() {
+        #[derive(clap::Parser)]
+        struct Typed {
+            #[command(flatten)]
+            settings: Settings,
+        }
+        let typed = |arguments: &[&str]| {
+            let arguments = [&["mockreg"], arguments].concat();
+            <Typed as clap::Parser>::try_parse_from(arguments).unwrap().settings.tls_auto
+        };
+        assert_eq!(typed(&["--tls-auto"]), Some(None));
+        assert_eq!(typed(&["--tls-auto", "--seed", "1"]), Some(None));
+        assert_eq!(typed(&["--tls-auto", "tls"]), Some(Some("tls".into())));
+        assert_eq!(typed(&[]), None);
+    }
+
+    #[test]
     fn paths_are_from_the_directory_of_the_file() {
         let settings = written("spill: overflow\ncatalog: [a.yaml, /b.yaml]\n").unwrap();
         assert!(settings.spill.unwrap().ends_with("overflow"));
@@ -360,6 +375,7 @@ mod tests {
     fn what_is_misspelt_is_named_with_its_place() {
         for (text, wanted) in [
             ("listen: nowhere\n", "mockreg.yaml:1:9"),
+            ("threads: 0\n", "mockreg.yaml:1:"),
             ("sed: 1\n", "seed"),
             ("seed: 1\npolicy:\n  delete_tag: false\n", "delete_tags"),
             ("policy: {quotas: [{requests: 0, window: 1s}]}\n", "mockreg.yaml:1:"),

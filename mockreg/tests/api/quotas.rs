@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use mockreg::policy::{
-    Bandwidth, Counted, Per, Policy, Quota, QuotaHeaders, Refusal, RefusalBody, RetryAfter,
+    Bandwidth, Counted, Per, Policy, Quota, QuotaHeaders, RedirectPolicy, Refusal, RefusalBody, RetryAfter,
+    TokenPolicy,
 };
 use mockreg::{Auth, Registry, StartError};
 use mockreg_proto::journal::Kind;
-use mockreg_proto::units::{ByteRate, Span};
+use mockreg_proto::units::{ByteCount, ByteRate, Span};
 
 use crate::client::{Client, foreign, image, push_blob};
 
@@ -169,10 +170,24 @@ fn every_profile_serves_and_takes_an_image() {
 }
 
 #[test]
-fn a_quota_without_a_window_is_refused() {
-    let quota = Quota { window: Span(Duration::ZERO), ..once(Vec::new(), Refusal::default()) };
-    let policy = Policy { quotas: vec![quota], ..Policy::default() };
-    let refused = Registry::builder().policy(policy).start();
-    let Err(StartError::Policy(error)) = refused else { panic!("{refused:?}") };
-    assert!(error.to_string().contains("quotas[0]"), "{error}");
+fn what_cannot_be_meant_is_refused() {
+    let endless = Quota { window: Span(Duration::ZERO), ..once(Vec::new(), Refusal::default()) };
+    let unheard = once(vec![counted(Kind::Manifest, "FETCH")], Refusal::default());
+    let standing = Bandwidth { down: Some(ByteRate(0)), ..Bandwidth::default() };
+    let short = TokenPolicy { lifetime: Span(Duration::ZERO), ..TokenPolicy::default() };
+    let huge = TokenPolicy { padded_to: ByteCount(1 << 20), ..TokenPolicy::default() };
+    let nowhere = RedirectPolicy { base_url: Some("foo".into()), ..RedirectPolicy::default() };
+    for (policy, key) in [
+        (Policy { quotas: vec![endless], ..Policy::default() }, "quotas[0]"),
+        (Policy { quotas: vec![unheard], ..Policy::default() }, "FETCH"),
+        (Policy { tags_page_max: Some(0), ..Policy::default() }, "tags_page_max"),
+        (Policy { bandwidth: standing, ..Policy::default() }, "bandwidth.down"),
+        (Policy { tokens: short, ..Policy::default() }, "tokens.lifetime"),
+        (Policy { tokens: huge, ..Policy::default() }, "tokens.padded_to"),
+        (Policy { redirects: nowhere, ..Policy::default() }, "redirects.base_url"),
+    ] {
+        let refused = Registry::builder().policy(policy).start();
+        let Err(StartError::Policy(error)) = refused else { panic!("{key}: {refused:?}") };
+        assert!(error.to_string().contains(key), "{error}");
+    }
 }

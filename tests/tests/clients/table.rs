@@ -30,13 +30,17 @@ pub(crate) fn trial(clients: &[AnyClient]) -> Trial {
 }
 
 fn write(path: &PathBuf, text: &str, table: &str) -> Result<(), Failed> {
-    let text = text.replace(between(text)?, table);
-    Ok(std::fs::write(path, text)?)
+    let old = between(text)?;
+    let (before, after) = text.split_once(&format!("{BEGIN}{old}{END}")).expect("this was just read");
+    Ok(std::fs::write(path, format!("{before}{BEGIN}{table}{END}{after}"))?)
 }
 
 fn between(text: &str) -> Result<&str, Failed> {
     let (_, rest) = text.split_once(BEGIN).ok_or("docs/clients.md has lost its table")?;
-    let (table, _) = rest.split_once(END).ok_or("the table in docs/clients.md has no end")?;
+    let (table, rest) = rest.split_once(END).ok_or("the table in docs/clients.md has no end")?;
+    if rest.contains("| client |") {
+        return Err("docs/clients.md has a second table".into());
+    }
     Ok(table)
 }
 

@@ -230,7 +230,10 @@ impl Problem {
     pub(crate) fn no_room(error: &NoRoom) -> Self {
         let fault = match error {
             NoRoom::Memory(_) => Fault::OverBudget,
-            NoRoom::Disk(_) => Fault::DiskFull,
+            NoRoom::Disk(_) => {
+                tracing::warn!(%error, "pushed content cannot be spilled");
+                Fault::DiskFull
+            }
         };
         Self::new(fault, error.to_string())
     }

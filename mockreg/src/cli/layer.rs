@@ -85,6 +85,14 @@ impl LayerCommand {
             return Ok(());
         }
         let (offset, len) = self.range.map_or((0, spec.size()), |range| (range.first, range.len()));
+        if offset >= spec.size() {
+            let reason = anyhow!(
+                "the layer has {} bytes, so a range begins at {} at the latest",
+                spec.size(),
+                spec.size() - 1
+            );
+            return Err(Failure::usage(reason));
+        }
         write(&layer, offset, len).map_err(|error| Failure::environment(error.context("standard output")))
     }
 }

@@ -146,6 +146,7 @@ fn wrong_usage_exits_with_2_and_says_where() {
         (&["layer", "huge"], "synth/huge"),
         (&["layer", "10kb", "--index", "1"], "layers 0 to 0"),
         (&["layer", "10kb", "--range", "9-0"], "9"),
+        (&["layer", "10kb", "--range", "10000-10001"], "9999 at the latest"),
         (&["healthcheck", "ftp://x"], "http://"),
         (&["dance"], "dance"),
         (&[], "Usage"),

@@ -16,9 +16,9 @@ use crate::exchange::Exchange;
 use crate::inflow::{Broken, Inflow};
 use crate::pace::Pace;
 use crate::problem::{Fault, Problem};
-use crate::query::Query;
 use crate::quota::Client;
 use crate::route::Target;
+use mockreg_proto::query::Query;
 
 /// Most body bytes read after a refusal, so that the connection can serve the next request. More than that, and
 /// closing is cheaper.

@@ -118,5 +118,3 @@ pub use metrics::{Levels, Totals};
 pub use server::Registry;
 pub use tally::Tallied;
 pub use tls::{Tls, TlsError};
-
-use mockreg_proto::query;

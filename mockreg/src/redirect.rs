@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::random_key;
-use crate::query::Query;
+use mockreg_proto::query::Query;
 
 /// How long a URL is good: long enough to begin a download that waits its turn behind others.
 const LIFETIME: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 use http::Method;
 use mockreg_proto::journal::Kind;
 
-use crate::query;
+use mockreg_proto::query;
 
 /// An endpoint of the distribution specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

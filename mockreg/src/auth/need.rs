@@ -4,8 +4,8 @@ use http::Method;
 use mockreg_proto::reference::RepositoryName;
 
 use super::scope::{Action, Scope};
-use crate::query::Query;
 use crate::route::{Endpoint, Target};
+use mockreg_proto::query::Query;
 
 /// What a request needs. The repository's name is checked already.
 pub(crate) fn needs(target: &Target, method: &Method, query: &Query, push_deletes: bool) -> Vec<Scope> {

@@ -18,10 +18,11 @@ const TOLD: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)
 /// Compare two repositories or registries, byte for byte.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every tag of the source is looked up at the destination: its manifest has to be the same bytes, and all that it names is
-read from both sides and hashed. Signatures and other artifacts that refer to a manifest are compared where they have
-a tag; the lists of referrers are not. Exits with 0 if the two are equal, 1 if they differ, 2 if the command line is wrong, and 3
-if a side cannot be read. An image under synth/ has every tag but lists `latest` alone: name yours with --tag.
+Every tag of the source is looked up at the destination: its manifest has to be the same bytes, and all that it names
+is read from both sides and hashed. Signatures and other artifacts that refer to a manifest are compared where they
+have a tag; the lists of referrers are not. Exits with 0 if the two are equal, 1 if they differ, 2 if the command line
+is wrong, and 3 if a side cannot be read. An image under synth/ has every tag but lists `latest` alone: name yours
+with --tag.
 
 Examples:
   mockreg verify http://127.0.0.1:5000/library/app http://127.0.0.1:5001/mirror/app

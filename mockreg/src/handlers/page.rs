@@ -2,7 +2,7 @@
 
 use crate::policy::OverMax;
 use crate::problem::{Fault, Problem};
-use crate::query::{Query, encode};
+use mockreg_proto::query::{Query, encode};
 
 /// How a list is given.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ use crate::body::{Body, Reply};
 use crate::call::Call;
 use crate::manifest::Listing;
 use crate::problem::{Fault, Problem};
-use crate::query::encode;
+use mockreg_proto::query::encode;
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// Most bytes of entries in one answer: clients take an index of 4 MiB, from the specification, and no larger one.

@@ -13,7 +13,7 @@ use crate::auth::{Authorization, PostAnswer, Purpose, Scope, authorization_of, l
 use crate::body::Reply;
 use crate::call::Call;
 use crate::problem::{Fault, Problem};
-use crate::query::Query;
+use mockreg_proto::query::Query;
 
 /// Largest form that is read: the most scopes that count, with the longest names, all escaped.
 const MAX_FORM: usize = 64 << 10;

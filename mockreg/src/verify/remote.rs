@@ -229,7 +229,7 @@ impl Remote {
         let mut path = uri.path().to_owned();
         let given = uri.query().map(str::to_owned);
         let parameter = |name: &str, value: Option<&str>| {
-            value.map(|value| format!("{name}={}", crate::query::encode(value)))
+            value.map(|value| format!("{name}={}", mockreg_proto::query::encode(value)))
         };
         let query = given.into_iter().chain(parameter("service", service)).chain(parameter("scope", scope));
         path = format!("{path}?{}", query.collect::<Vec<_>>().join("&"));

@@ -125,7 +125,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_reserved_port_refuses_and_opens_again() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        // An address of loopback that no other test listens on: for a moment the port is nobody's.
+        let listener = listen("127.90.0.2:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
         let reserved = reserve(address).unwrap();

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener};
 use std::thread;
 use std::time::Duration;
 
-use chaosproxy::{ProxySpec, Server, Toxic};
+use chaosproxy::Toxic;
 
 use crate::harness::*;
 
@@ -162,8 +162,7 @@ fn nothing_is_left_of_a_thousand_connections() {
 fn a_server_can_be_embedded_in_another_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let server = Server::builder().threads(1).start().unwrap();
-        let proxy = server.create(ProxySpec::new("source", echo().to_string())).unwrap();
+        let (server, proxy) = proxied_apart(echo());
         ping(&mut connect(proxy.listen_addr()), b"hello");
         server.stop();
         assert!(std::net::TcpStream::connect(proxy.listen_addr()).is_err());

@@ -70,6 +70,16 @@ pub(crate) fn proxied(upstream: SocketAddr) -> (Server, ProxyHandle) {
     (server, proxy)
 }
 
+/// The same at an address of loopback that no other test listens on: a port that was given back may be anybody's the
+/// next moment, and here it is certainly nobody's.
+pub(crate) fn proxied_apart(upstream: SocketAddr) -> (Server, ProxyHandle) {
+    let server = Server::builder().start().unwrap();
+    let spec =
+        ProxySpec { listen: "127.90.0.1:0".to_owned(), ..ProxySpec::new("source", upstream.to_string()) };
+    let proxy = server.create(spec).unwrap();
+    (server, proxy)
+}
+
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -147,7 +147,7 @@ fn down_reaches_connections_in_a_black_hole() {
 /// The port of a proxy that is down refuses connections and belongs to nobody else.
 #[test]
 fn the_port_stays_reserved_while_down() {
-    let (server, proxy) = proxied(echo());
+    let (server, proxy) = proxied_apart(echo());
     let address = proxy.listen_addr();
     server.outage("source", OutageKind::Down, None).unwrap();
     // The standard library would ask for SO_REUSEADDR, which shares a port that is bound and not listening.
@@ -168,7 +168,7 @@ fn the_port_stays_reserved_while_down() {
 
 #[test]
 fn deleting_a_proxy_that_is_down_is_final() {
-    let (server, proxy) = proxied(echo());
+    let (server, proxy) = proxied_apart(echo());
     server.outage("source", OutageKind::Down, Some(ms(100))).unwrap();
     server.remove("source").unwrap();
     thread::sleep(ms(300));

@@ -4,7 +4,7 @@
 mod keys;
 
 use serde::de::DeserializeOwned;
-use serde_saphyr::{Error, Location};
+use serde_saphyr::Error;
 use thiserror::Error;
 
 use self::keys::Keys;
@@ -31,20 +31,48 @@ pub fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, DocumentEr
     serde_saphyr::from_str(text).map_err(|error| {
         let error = error.without_snippet();
         let location = error.location().filter(|at| at.line() > 0);
+        let mut place = location.as_ref().map(|at| (at.line(), at.column()));
         let message = match explain(error) {
             Explained::NamesKey(message) => message,
             Explained::Value(message) => {
-                let path = location.as_ref().and_then(|at| path_at(text, at));
-                path.map_or_else(|| message.clone(), |path| with_key(&message, &path))
+                let keys = place.map(|(line, column)| (Keys::of(text), line, column));
+                let path = keys.as_ref().and_then(|(keys, line, column)| keys.path_at(*line, *column));
+                path.map_or_else(|| message.clone(), |path| with_key(&message, path))
+            }
+            // The parser gives the place of the key where a value was read and is refused by its type.
+            Explained::Refused(message) => {
+                let keys = Keys::of(text);
+                let at = |(line, column)| keys.named_at(line, column).or_else(|| keys.path_at(line, column));
+                match place.and_then(at) {
+                    Some(path) => {
+                        place = keys.place_of(path);
+                        with_key(&message, path)
+                    }
+                    None => message,
+                }
             }
         };
         DocumentError {
             name: name.to_owned(),
-            line: location.as_ref().map(Location::line),
-            column: location.as_ref().map(Location::column),
+            line: place.map(|(line, _)| line),
+            column: place.map(|(_, column)| column),
             message,
         }
     })
+}
+
+impl DocumentError {
+    /// What is wrong with a document that could be read: the place is that of the value under `path`, a key like
+    /// `repositories[2].layers[0]`, or of the nearest value around it, and the message names the key.
+    pub fn at_key(name: &str, text: &str, path: &str, message: &str) -> Self {
+        let place = place_of_key(text, path);
+        Self {
+            name: name.to_owned(),
+            line: place.map(|(line, _)| line),
+            column: place.map(|(_, column)| column),
+            message: with_key(message, path),
+        }
+    }
 }
 
 /// Line and column, both from 1, of the value under a key like `repositories[2].layers[0]`, or else of the nearest
@@ -53,14 +81,11 @@ pub fn place_of_key(text: &str, path: &str) -> Option<(u64, u64)> {
     Keys::of(text).place_of(path)
 }
 
-fn path_at(text: &str, at: &Location) -> Option<String> {
-    Keys::of(text).path_at(at.line(), at.column()).map(str::to_owned)
-}
-
 /// The message with the key it is about, unless it says so itself.
 fn with_key(message: &str, path: &str) -> String {
     let leaf = path.rsplit('.').next().unwrap_or(path);
-    if message.contains(&format!("`{leaf}`")) || message.contains(&format!("`{leaf}:")) {
+    if [format!("`{leaf}`"), format!("`{leaf}:"), format!(".{leaf}`")].iter().any(|own| message.contains(own))
+    {
         return message.to_owned();
     }
     format!("{message} (key `{path}`)")
@@ -84,10 +109,12 @@ enum Explained {
     NamesKey(String),
     /// The words are about a value alone.
     Value(String),
+    /// The same, of a value that its type refused after it was read.
+    Refused(String),
 }
 
 fn explain(error: &Error) -> Explained {
-    use Explained::{NamesKey, Value};
+    use Explained::{NamesKey, Refused, Value};
     let unknown = |what: &str, given: &str, expected: &[&'static str]| {
         let hint = match nearest(given, expected.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -103,6 +130,10 @@ fn explain(error: &Error) -> Explained {
         Error::InvalidScalar { ty, .. } if is_unsigned(ty) => {
             Value(format!("not a whole number; write one from 0 to {}", largest(ty)))
         }
+        Error::SerdeInvalidValue { expected, .. } if nonzero(expected).is_some() => {
+            let most = largest(nonzero(expected).unwrap_or_default());
+            Refused(format!("not a whole number above 0; write one from 1 to {most}"))
+        }
         other => {
             // The parser's own text repeats the place, which stands before the message already.
             let text = other.to_string();
@@ -111,6 +142,11 @@ fn explain(error: &Error) -> Explained {
             Value(bare.to_owned())
         }
     }
+}
+
+/// The type that serde calls `a nonzero u16`.
+fn nonzero(expected: &str) -> Option<&str> {
+    expected.strip_prefix("a nonzero ").filter(|ty| is_unsigned(ty))
 }
 
 /// Whether the parser's name of a type is that of an unsigned integer: `u8` to `u128`.
@@ -175,10 +211,18 @@ mod tests {
         struct Numbers {
             #[expect(dead_code, reason = "read for its error")]
             list: Vec<u8>,
+            #[serde(default)]
+            #[expect(dead_code, reason = "read for its error")]
+            count: Option<std::num::NonZeroU16>,
         }
         for value in ["-1", "256", "many", "1.5"] {
             let error = read::<Numbers>("x", &format!("list: [1, {value}]")).unwrap_err().to_string();
             assert_eq!(error, "x:1:11: not a whole number; write one from 0 to 255 (key `list[1]`)");
+        }
+        for (text, place) in [("list: []\ncount: 0", "2:8"), ("{list: [], count: 0}", "1:19")] {
+            let error = read::<Numbers>("x", text).unwrap_err().to_string();
+            let wanted = "not a whole number above 0; write one from 1 to 65535 (key `count`)";
+            assert_eq!(error, format!("x:{place}: {wanted}"));
         }
         assert_eq!((largest("u64"), largest("u128")), (u128::from(u64::MAX), u128::MAX));
     }

@@ -20,7 +20,7 @@ use mockreg_proto::units::ByteCount;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::error::{CatalogueError, CatalogueReason};
+pub use self::error::{CatalogueError, CatalogueReason, TagClash, TagOrigin};
 pub use self::generate::{Generate, Generated, PopularityLaw};
 use self::layers::Style;
 pub use self::plan::Plan;
@@ -193,15 +193,8 @@ fn default_seed() -> u64 {
 /// Texts that are no catalogue, and catalogues that describe no set of images.
 pub fn read(file_name: &str, text: &str) -> Result<Plan, DocumentError> {
     let catalogue: Catalogue = document::read(file_name, text)?;
-    Plan::new(catalogue).map_err(|error| {
-        let place = document::place_of_key(text, &error.path());
-        DocumentError {
-            name: file_name.to_owned(),
-            line: place.map(|(line, _)| line),
-            column: place.map(|(_, column)| column),
-            message: error.to_string(),
-        }
-    })
+    Plan::new(catalogue)
+        .map_err(|error| DocumentError::at_key(file_name, text, &error.path(), &error.to_string()))
 }
 
 impl Catalogue {

@@ -1,5 +1,6 @@
-//! Where each key of a document stands: from a place to the key (the parser knows a place, a person looks for a key),
-//! and from a key to its place (what is wrong with a document that could be read). Read only when something is wrong.
+//! Where each key of a document stands, and its value: from a place to the key (the parser knows a place, a person
+//! looks for a key), and from a key to its place (what is wrong with a document that could be read). Read only when
+//! something is wrong.
 
 use std::fmt;
 
@@ -12,8 +13,10 @@ pub(super) struct Keys(Vec<Key>);
 
 struct Key {
     path: String,
-    line: u64,
-    column: u64,
+    /// Line and column of the value.
+    value: (u64, u64),
+    /// Those of the key itself; an item of a list has none.
+    name: Option<(u64, u64)>,
 }
 
 impl Keys {
@@ -21,27 +24,28 @@ impl Keys {
     pub(super) fn of(text: &str) -> Self {
         let mut keys = Self(Vec::new());
         if let Ok(root) = serde_saphyr::from_str::<Spanned<Node>>(text) {
-            keys.add("", root);
+            keys.add("", None, root);
         }
         keys
     }
 
-    fn add(&mut self, path: &str, node: Spanned<Node>) {
+    fn add(&mut self, path: &str, name: Option<(u64, u64)>, node: Spanned<Node>) {
         let at = node.referenced;
         if at.line() > 0 && !path.is_empty() {
-            self.0.push(Key { path: path.to_owned(), line: at.line(), column: at.column() });
+            self.0.push(Key { path: path.to_owned(), value: (at.line(), at.column()), name });
         }
         match node.value {
             Node::Scalar => {}
             Node::List(items) => {
                 for (index, item) in items.into_iter().enumerate() {
-                    self.add(&format!("{path}[{index}]"), item);
+                    self.add(&format!("{path}[{index}]"), None, item);
                 }
             }
             Node::Mapping(entries) => {
                 let dot = if path.is_empty() { "" } else { "." };
                 for (key, value) in entries {
-                    self.add(&format!("{path}{dot}{key}"), value);
+                    let name = (key.referenced.line(), key.referenced.column());
+                    self.add(&format!("{path}{dot}{}", key.value), Some(name), value);
                 }
             }
         }
@@ -49,7 +53,12 @@ impl Keys {
 
     /// The path of the value that begins at a place; of several, the innermost.
     pub(super) fn path_at(&self, line: u64, column: u64) -> Option<&str> {
-        self.0.iter().rfind(|key| (key.line, key.column) == (line, column)).map(|key| key.path.as_str())
+        self.0.iter().rfind(|key| key.value == (line, column)).map(|key| key.path.as_str())
+    }
+
+    /// The path of the key that itself begins at a place.
+    pub(super) fn named_at(&self, line: u64, column: u64) -> Option<&str> {
+        self.0.iter().find(|key| key.name == Some((line, column))).map(|key| key.path.as_str())
     }
 
     /// Line and column of the value under `path`, or else of the nearest value around it.
@@ -57,7 +66,7 @@ impl Keys {
         let mut path = path;
         loop {
             if let Some(key) = self.0.iter().find(|key| key.path == path) {
-                return Some((key.line, key.column));
+                return Some(key.value);
             }
             path = &path[..path.rfind(['.', '['])?];
         }
@@ -68,7 +77,7 @@ impl Keys {
 enum Node {
     Scalar,
     List(Vec<Spanned<Node>>),
-    Mapping(Vec<(String, Spanned<Node>)>),
+    Mapping(Vec<(Spanned<String>, Spanned<Node>)>),
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -181,5 +190,7 @@ mod tests {
         assert_eq!(keys.path_at(5, 5), Some("items[1]"));
         assert_eq!(keys.path_at(5, 19), Some("items[1].list[0]"));
         assert_eq!(keys.path_at(5, 6), None);
+        assert_eq!((keys.named_at(1, 1), keys.named_at(5, 12)), (Some("a"), Some("items[1].list")));
+        assert_eq!((keys.named_at(1, 4), keys.named_at(3, 5)), (None, Some("items[0].x")));
     }
 }

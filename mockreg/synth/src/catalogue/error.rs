@@ -1,5 +1,7 @@
 //! Why a well-formed catalogue describes no set of images.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use super::{MAX_IMAGES, MAX_LAYERS, MAX_REPOSITORIES};
@@ -14,7 +16,7 @@ use crate::spec::SpecError;
 pub struct CatalogueError {
     /// Place of the entry among `repositories`, from 0.
     pub entry: usize,
-    /// The entry's `name`, or the prefix of its names where it is generated.
+    /// The entry's `name`; where it is generated, the prefix of its names, or the one repository that is wrong.
     pub repository: String,
     /// The key that is wrong, with its index in a list: `layers[2]`. Where a default is at fault, `defaults.format`.
     pub key: String,
@@ -41,6 +43,9 @@ pub enum CatalogueReason {
     /// The repository already has this tag.
     #[error("tag `{0}` stands twice in this repository")]
     RepeatedTag(String),
+    /// Another entry gives the repository this tag.
+    #[error("{0}")]
+    ClashingTag(Box<TagClash>),
     /// An empty list, or a count of 0.
     #[error("there must be at least one")]
     Empty,
@@ -88,6 +93,40 @@ pub enum CatalogueReason {
     /// No layer of this size and form exists.
     #[error(transparent)]
     Layer(#[from] SpecError),
+}
+
+/// A tag that two entries give to one repository.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("tag `{tag}` {own}, and {other} too")]
+pub struct TagClash {
+    /// The tag.
+    pub tag: String,
+    /// How the entry comes to it that is wrong.
+    pub own: TagOrigin,
+    /// How the entry before it does.
+    pub other: TagOrigin,
+}
+
+/// How an entry comes to a tag, and which of the `repositories` it is, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagOrigin {
+    /// It is in the entry's list.
+    Listed(usize),
+    /// It is one of the entry's numbered tags.
+    Numbered(usize),
+    /// It is one that the entry generates, together with its repository.
+    Generated(usize),
+}
+
+impl fmt::Display for TagOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (how, entry) = match self {
+            Self::Listed(entry) => ("listed", entry),
+            Self::Numbered(entry) => ("numbered", entry),
+            Self::Generated(entry) => ("generated", entry),
+        };
+        write!(f, "is {how} by `repositories[{entry}]`")
+    }
 }
 
 /// What stands before keys that are not an entry's own.

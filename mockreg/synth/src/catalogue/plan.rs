@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::ops::Bound;
 
-use super::error::{CatalogueError, CatalogueReason, Failure};
+use super::error::{CatalogueError, CatalogueReason, Failure, TagClash, TagOrigin};
 use super::repository::PlannedRepository;
 use super::tags::{self, TagNames};
 use super::{Catalogue, Entry, MAX_IMAGES, MAX_REPOSITORIES, Repository, Tags, check};
@@ -68,7 +68,7 @@ impl Plan {
                 .map_err(failed)?;
             (repositories, images) = (repositories + entry.repositories(), images + entry.most_images());
             within(entry, repositories, images).map_err(failed)?;
-            plan.add(index as u32).map_err(failed)?;
+            plan.add(index as u32)?;
         }
         Ok(plan)
     }
@@ -98,14 +98,14 @@ impl Plan {
     }
 
     /// Files an entry of the first catalogue under the names of its repositories.
-    fn add(&mut self, entry: u32) -> Result<(), Failure> {
+    fn add(&mut self, entry: u32) -> Result<(), CatalogueError> {
         for number in 0..self.files[0].catalogue.repositories[entry as usize].repositories() as u32 {
             let part = Part { file: 0, entry, number };
             let name = self.name_of(part);
             if let Some(others) = self.repositories.get(&name)
-                && let Some(failure) = self.clash(part, others)
+                && let Some((key, reason)) = self.clash(part, others)
             {
-                return Err(failure);
+                return Err(CatalogueError { entry: entry as usize, repository: name, key, reason });
             }
             match self.repositories.entry(name) {
                 Slot::Vacant(slot) => drop(slot.insert(vec![part])),
@@ -115,16 +115,27 @@ impl Plan {
         Ok(())
     }
 
-    /// The key of `part` that names a tag which other parts of the repository have already.
+    /// The key of `part` that names a tag which another part of the repository has already.
     fn clash(&self, part: Part, others: &[Part]) -> Option<Failure> {
         let own = self.tag_names(part);
-        let tag = others.iter().find_map(|other| own.common(&self.tag_names(*other)))?;
-        let key = match (&own, self.entry(part)) {
-            (_, Ok(Entry::Generated(_))) => "generate.prefix".to_owned(),
-            (TagNames::Listed { .. }, _) => format!("tags[{}]", own.place(&tag).unwrap_or_default()),
-            (TagNames::Numbered { .. }, _) => "tags.prefix".to_owned(),
+        let common = |other: &Part| Some((*other, own.common(&self.tag_names(*other))?));
+        let (other, tag) = others.iter().find_map(common)?;
+        let key = match self.origin(part) {
+            TagOrigin::Listed(_) => format!("tags[{}]", own.place(&tag).unwrap_or_default()),
+            TagOrigin::Numbered(_) => "tags.prefix".to_owned(),
+            TagOrigin::Generated(_) => "generate.tags".to_owned(),
         };
-        Some((key, CatalogueReason::RepeatedTag(tag)))
+        let (own, other) = (self.origin(part), self.origin(other));
+        Some((key, CatalogueReason::ClashingTag(Box::new(TagClash { tag, own, other }))))
+    }
+
+    fn origin(&self, part: Part) -> TagOrigin {
+        let entry = part.entry as usize;
+        match (self.entry(part), self.tag_names(part)) {
+            (Ok(Entry::Generated(_)), _) => TagOrigin::Generated(entry),
+            (_, TagNames::Listed { .. }) => TagOrigin::Listed(entry),
+            (_, TagNames::Numbered { .. }) => TagOrigin::Numbered(entry),
+        }
     }
 
     /// What a part consists of: an entry of a catalogue, or an image that was given.

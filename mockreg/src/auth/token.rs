@@ -41,7 +41,10 @@ pub(crate) struct Claims {
     pub(crate) sub: String,
     iat: u64,
     nbf: u64,
-    exp: u64,
+    /// Absent from a refresh token, which does not expire: so the distribution project's token specification has it
+    /// (`offline_token`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exp: Option<u64>,
     jti: u64,
     purpose: Purpose,
     /// Milliseconds from the start of the service. Ages are measured with a clock that nobody sets.
@@ -109,7 +112,7 @@ impl Mint {
             sub: user.into(),
             iat: seconds,
             nbf: seconds,
-            exp: seconds.saturating_add(policy.lifetime.0.as_secs()),
+            exp: (purpose == Purpose::Access).then(|| seconds.saturating_add(policy.lifetime.0.as_secs())),
             jti: self.next.fetch_add(1, Ordering::Relaxed),
             purpose,
             issued_ms: now.as_millis() as u64,
@@ -216,6 +219,17 @@ mod tests {
         let claims: serde_json::Value = serde_json::from_slice(&BASE64.decode(parts[1]).unwrap()).unwrap();
         assert_eq!(claims["access"][0], "repository:a:pull,push");
         assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 300);
+    }
+
+    #[test]
+    fn a_refresh_token_does_not_expire_and_does_not_say_so() {
+        let policy = TokenPolicy { lifetime: Span(Duration::from_secs(1)), ..TokenPolicy::default() };
+        let mint = Mint::new();
+        let token = mint.make(Purpose::Refresh, "ann", Vec::new(), &policy, NOW);
+        let claims = token.split('.').nth(1).unwrap();
+        let claims: serde_json::Value = serde_json::from_slice(&BASE64.decode(claims).unwrap()).unwrap();
+        assert_eq!((claims.get("exp"), &claims["purpose"]), (None, &"refresh".into()));
+        assert!(mint.read(Purpose::Refresh, &token, &policy, after(1_000_000)).is_ok());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use hyper::Method;
 use mockreg_proto::digest;
-use mockreg_proto::journal::Record;
+use mockreg_proto::journal::{Entry, Gap};
 use mockreg_proto::ready_line::ReadyLine;
 use mockreg_proto::seed::Seed;
 
@@ -302,11 +302,17 @@ impl<'a> Run<'a> {
         let text = admin.call(Method::GET, &path, Bytes::new()).await.map_err(|e| crate::causes(&e))?;
         self.keep(&format!("journal-{}.ndjson", side.as_str()), &text);
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let records: Result<Vec<Record>, _> = lines.map(serde_json::from_slice).collect();
-        let records = records.map_err(|error| format!("unexpected journal line: {error}"))?;
-        Traffic::of(&records, after).map_err(|gap| {
+        let lost = |gap: Gap| {
             format!("{} lines after line {} were lost to the journal's bound", gap.missing, gap.after)
-        })
+        };
+        let mut records = Vec::new();
+        for line in lines {
+            match serde_json::from_slice(line).map_err(|error| format!("unexpected journal line: {error}"))? {
+                Entry::Record(record) => records.push(*record),
+                Entry::Gap { gap } => return Err(lost(gap)),
+            }
+        }
+        Traffic::of(&records, after).map_err(lost)
     }
 
     /// Reads the destination back, past the proxy. `None` when a person stopped the run.

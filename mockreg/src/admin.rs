@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -34,7 +34,7 @@ const MAX_REASON: usize = 4 << 10;
 const MAX_WORDS: usize = 64 << 10;
 
 fn routes(core: Arc<Core>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -44,8 +44,9 @@ fn routes(core: Arc<Core>) -> Router {
         .route("/reset", post(reset))
         .route("/verify", post(verify::verify))
         .route("/openapi.json", get(|| async { json(openapi::document()) }))
-        .layer(from_fn(errors_as_json))
-        .with_state(core)
+        .with_state(core);
+    // Around the routes as a whole: those that refuse a method say by themselves which they answer.
+    Router::new().fallback_service(routes).layer(from_fn(errors_as_json))
 }
 
 /// Gives every error a JSON body: those of unknown routes, methods and parameters come without one, or as text.
@@ -58,10 +59,12 @@ async fn errors_as_json(request: Request, next: Next) -> Response {
         return answer;
     }
     let (mut head, body) = answer.into_parts();
+    let allowed = head.headers.get(ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or_default();
+    let allowed = allowed.split(',').map(str::trim).collect::<Vec<_>>().join(", ");
     let text = axum::body::to_bytes(body, MAX_REASON).await.unwrap_or_default();
     let reason = match (String::from_utf8_lossy(&text).trim(), status) {
         ("", StatusCode::NOT_FOUND) => format!("{asked}: there is no such route"),
-        ("", StatusCode::METHOD_NOT_ALLOWED) => format!("{asked}: the route answers what `Allow` lists"),
+        ("", StatusCode::METHOD_NOT_ALLOWED) => format!("{asked}: this route answers {allowed}"),
         ("", status) => format!("{asked}: {status}"),
         (text, _) => text.to_owned(),
     };

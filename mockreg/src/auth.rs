@@ -67,6 +67,11 @@ impl Auth {
         Self { mode: Mode::Bearer, users: users.into(), ..Self::default() }
     }
 
+    /// Whether clients say who they are.
+    pub(crate) fn asks(&self) -> bool {
+        self.mode != Mode::None
+    }
+
     /// Whether clients without a name may pull. Default: no.
     #[must_use]
     pub fn anonymous_pull(mut self, allowed: bool) -> Self {
@@ -92,9 +97,9 @@ pub(crate) struct Sender {
     pub(crate) user: Option<String>,
 }
 
-impl Default for Sender {
+impl Sender {
     /// Somebody who may do nothing.
-    fn default() -> Self {
+    fn nobody() -> Self {
         Self { access: Access::Granted(Vec::new()), user: None }
     }
 }
@@ -135,7 +140,7 @@ impl Guard {
     pub(crate) async fn check(&self, call: &Call) -> Result<Sender, Problem> {
         // The token service asks by itself, who and for what.
         if call.target.endpoint == Endpoint::Token {
-            return Ok(Sender::default());
+            return Ok(Sender::nobody());
         }
         let needs = || need::needs(&call.target, &call.method, &call.query, self.push_deletes);
         match self.mode {

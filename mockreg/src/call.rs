@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 use mockreg_proto::digest::Digest;
 use mockreg_proto::reference::Reference;
 
-use crate::auth::Sender;
+use crate::auth::{Access, Sender};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::inflow::{Broken, Inflow};
@@ -57,8 +57,10 @@ pub(crate) struct Call {
     pub(crate) target: Target,
     pub(crate) query: Query,
     pub(crate) exchange: Exchange,
-    /// Who sent it; allowed to, once its handler runs.
-    pub(crate) sender: Sender,
+    /// What its sender may do; nothing until that was asked.
+    pub(crate) access: Access,
+    /// Who it counts against: an address, and a user once that was asked.
+    pub(crate) client: Client,
     /// What every answer to it says, whatever else it says.
     pub(crate) notes: HeaderMap,
     entrance: Entrance,
@@ -92,7 +94,8 @@ impl Call {
             target,
             query,
             exchange,
-            sender: Sender::default(),
+            access: Access::Granted(Vec::new()),
+            client: Client { address: entrance.remote.ip().to_canonical(), user: None },
             notes: HeaderMap::new(),
             entrance,
             pace: None,
@@ -124,9 +127,10 @@ impl Call {
         if self.entrance.secure { "https" } else { "http" }
     }
 
-    /// Who the request counts against.
-    pub(crate) fn client(&self) -> Client {
-        Client { address: self.entrance.remote.ip().to_canonical(), user: self.sender.user.clone() }
+    /// Takes down who sent it.
+    pub(crate) fn sent_by(&mut self, sender: Sender) {
+        self.access = sender.access;
+        self.client.user = sender.user;
     }
 
     /// Lets the body come no faster than `pace` allows.

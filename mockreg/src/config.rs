@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::admin::Given;
 use crate::auth::Auth;
 use crate::cache::CacheDir;
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Circumstances, Policy, PolicyError};
 use crate::server::Registry;
 use crate::tls::{Tls, TlsError};
 use crate::upload::SESSION_IDLE;
@@ -177,7 +177,7 @@ impl Builder {
                     (image.repository, image.tag) = (repository.to_owned(), tag.to_owned());
                 }
                 self.plan = self.plan.followed_by(Plan::given(vec![made]));
-                self.given = Given::Several;
+                self.given = Given::Planned;
             }
             Err(source) => self.catalogue_error = Some(BadImages::Name(name.to_owned(), source)),
         }
@@ -194,11 +194,13 @@ impl Builder {
     /// Adds what one or several catalogues mean.
     #[must_use]
     pub fn plan(mut self, plan: Plan) -> Self {
-        let documents = serde_json::to_vec(plan.catalogues().next().unwrap_or(&Catalogue::default()));
-        self.given = match plan.catalogues().count() {
-            1 if !plan.has_given() => self.given.and(documents.ok().map(Into::into)),
-            _ => Given::Several,
-        };
+        if plan.has_given() {
+            self.given = Given::Planned;
+        }
+        // The images of a program stand in an empty catalogue of their own, which is nobody's document.
+        for catalogue in plan.catalogues().filter(|_| !plan.has_given()) {
+            self.given = self.given.and(serde_json::to_vec(catalogue).ok().map(Into::into));
+        }
         self.plan = self.plan.followed_by(plan);
         self
     }
@@ -314,10 +316,12 @@ impl Builder {
     /// Starts the registry. When this returns, both ports listen.
     ///
     /// # Errors
-    /// A port is taken, the catalogue cannot be made, the journal file or the spill directory cannot be created, there
+    /// A port is taken, the policy or the catalogue cannot be meant, the journal file or the spill directory cannot be created, there
     /// is no certificate to speak TLS with, or the system gives no threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
-        self.policy.check().map_err(StartError::Policy)?;
+        let circumstances =
+            Circumstances { has_users: self.auth.asks(), has_downloads: self.redirect_blobs.is_some() };
+        self.policy.check(circumstances).map_err(StartError::Policy)?;
         match self.catalogue_error.take() {
             Some(BadImages::Catalogue(error)) => Err(StartError::Catalogue(error)),
             Some(BadImages::Name(name, source)) => Err(StartError::Image { name, source }),

@@ -15,7 +15,7 @@ use crate::connection::Windows;
 use crate::content::Content;
 use crate::counters::Counters;
 use crate::exchange::Telemetry;
-use crate::images::Images;
+use crate::images::{Images, Searching};
 use crate::manifest::{self, Listing, Manifest};
 use crate::metrics::Levels;
 use crate::pace::Paces;
@@ -50,12 +50,20 @@ pub(crate) struct Core {
 
 impl Core {
     /// A blob that `repository` has; `None` if it has not.
-    pub(crate) async fn find_blob(&self, repository: &str, digest: &Digest) -> Option<Content> {
+    ///
+    /// # Errors
+    /// It is still looked for.
+    pub(crate) async fn find_blob(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<Content>, Searching> {
         if let Some(pushed) = self.store.blob(repository, digest) {
-            return Some(pushed);
+            return Ok(Some(pushed));
         }
-        let made = self.images.repository(repository).ok()?.blob(digest).await?;
-        (!self.is_gone(repository, |gone| gone.has_blob(digest))).then_some(made)
+        let Ok(images) = self.images.repository(repository) else { return Ok(None) };
+        let made = images.blob(digest).await?;
+        Ok(made.filter(|_| !self.is_gone(repository, |gone| gone.has_blob(digest))))
     }
 
     /// A blob that any `readable` repository has: pushed, or of an image that was built lately.
@@ -69,20 +77,26 @@ impl Core {
     }
 
     /// A manifest that `repository` has; `None` if it has not.
+    ///
+    /// # Errors
+    /// It is still looked for.
     pub(crate) async fn find_manifest(
         &self,
         repository: &str,
         reference: &Reference,
-    ) -> Option<Arc<Manifest>> {
+    ) -> Result<Option<Arc<Manifest>>, Searching> {
         if let Some(pushed) = self.store.manifest(repository, reference) {
-            return Some(pushed);
+            return Ok(Some(pushed));
         }
-        let made = self.images.repository(repository).ok()?.manifest(reference).await?;
-        let is_gone = self.is_gone(repository, |gone| match reference {
-            Reference::Tag(tag) => gone.has_tag(tag.as_str(), &made.digest),
-            Reference::Digest(digest) => gone.has_manifest(digest),
-        });
-        (!is_gone).then_some(made)
+        let Ok(images) = self.images.repository(repository) else { return Ok(None) };
+        let made = images.manifest(reference).await?;
+        let is_gone = |made: &Arc<Manifest>| {
+            self.is_gone(repository, |gone| match reference {
+                Reference::Tag(tag) => gone.has_tag(tag.as_str(), &made.digest),
+                Reference::Digest(digest) => gone.has_manifest(digest),
+            })
+        };
+        Ok(made.filter(|made| !is_gone(made)))
     }
 
     /// Whether something of an image that nobody pushed was deleted.
@@ -93,23 +107,23 @@ impl Core {
     /// As [`Core::find_blob`].
     ///
     /// # Errors
-    /// The blob, or the whole repository, is unknown.
+    /// The blob, or the whole repository, is unknown, or it is still looked for.
     pub(crate) async fn blob(&self, repository: &str, digest: &Digest) -> Result<Content, Problem> {
         self.find_blob(repository, digest)
-            .await
+            .await?
             .ok_or_else(|| self.unknown(repository, Fault::BlobUnknown, digest))
     }
 
     /// As [`Core::find_manifest`].
     ///
     /// # Errors
-    /// The manifest, or the whole repository, is unknown.
+    /// The manifest, or the whole repository, is unknown, or it is still looked for.
     pub(crate) async fn manifest(
         &self,
         repository: &str,
         reference: &Reference,
     ) -> Result<Arc<Manifest>, Problem> {
-        let found = self.find_manifest(repository, reference).await;
+        let found = self.find_manifest(repository, reference).await?;
         found.ok_or_else(|| self.unknown(repository, Fault::ManifestUnknown, reference))
     }
 
@@ -142,37 +156,50 @@ impl Core {
 
     /// Everything in `repository` that refers to `subject`, by digest: pushed manifests, those the registry makes,
     /// and those that a client without a referrers API has listed under the subject's tag.
-    pub(crate) async fn referrers(&self, repository: &str, subject: &Digest) -> BTreeMap<Digest, Listing> {
+    ///
+    /// # Errors
+    /// Some are still looked for.
+    pub(crate) async fn referrers(
+        &self,
+        repository: &str,
+        subject: &Digest,
+    ) -> Result<BTreeMap<Digest, Listing>, Searching> {
         let mut found = self.store.referrers(repository, subject);
         if let Ok(images) = self.images.repository(repository) {
-            let made = images.referrers(subject).await.into_iter();
+            let made = images.referrers(subject).await?.into_iter();
             let there = made.filter(|made| !self.is_gone(repository, |gone| gone.has_manifest(&made.digest)));
             found.extend(there);
         }
-        let mut listed = self.listed_under_tag(repository, subject).await;
+        let mut listed = self.listed_under_tag(repository, subject).await?;
         let entries =
             found.iter().filter_map(|manifest| Some((manifest.digest, manifest.referrer.as_ref()?)));
         listed.extend(entries.map(|(digest, referrer)| (digest, referrer.listing.clone())));
-        listed
+        Ok(listed)
     }
 
     /// The referrers tag schema of the specification: an index under `sha256-<hex>`.
-    async fn listed_under_tag(&self, repository: &str, subject: &Digest) -> BTreeMap<Digest, Listing> {
+    async fn listed_under_tag(
+        &self,
+        repository: &str,
+        subject: &Digest,
+    ) -> Result<BTreeMap<Digest, Listing>, Searching> {
         let mut listed = BTreeMap::new();
         let tag: Tag = manifest::fallback_tag(subject).parse().expect("letters, digits and a dash are a tag");
-        let Some(index) = self.store.manifest(repository, &Reference::Tag(tag)) else { return listed };
+        let Some(index) = self.store.manifest(repository, &Reference::Tag(tag)) else {
+            return Ok(listed);
+        };
         for (digest, listing) in manifest::listed(&index.bytes) {
-            if self.find_manifest(repository, &Reference::Digest(digest)).await.is_some() {
+            if self.find_manifest(repository, &Reference::Digest(digest)).await?.is_some() {
                 listed.insert(digest, listing);
             }
         }
-        listed
+        Ok(listed)
     }
 
     /// Up to `most` tags of `repository` after `last`, in byte order.
     ///
     /// # Errors
-    /// The repository is unknown.
+    /// The repository is unknown, or a deleted manifest whose tags are not listed is still looked for.
     pub(crate) async fn tags_after(
         &self,
         repository: &str,
@@ -183,7 +210,7 @@ impl Core {
         let made = match self.images.repository(repository) {
             Ok(images) => {
                 let gone = self.store.gone(repository).unwrap_or_default();
-                images.tags_after(last, most, &gone).await
+                images.tags_after(last, most, &gone).await?
             }
             Err(_) if self.store.knows(repository) => Vec::new(),
             Err(reason) => return Err(Problem::new(Fault::NameUnknown, reason)),

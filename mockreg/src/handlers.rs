@@ -22,6 +22,7 @@ use crate::body::{Body, Reply};
 use crate::call::{Call, Door, Entrance};
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::head;
 use crate::inflow::Inflow;
 use crate::problem::{Fault, Problem};
 use crate::route::{Endpoint, Target};
@@ -39,8 +40,15 @@ pub(crate) async fn answer(
     entrance: Entrance,
 ) -> (Reply, Exchange) {
     let method = request.method().clone();
-    if entrance.door == Door::Downloads {
-        return download(core, request, exchange, entrance).await;
+    let wrong = head::check(&request).err();
+    match (entrance.door, wrong) {
+        (Door::Registry, None) => {}
+        (Door::Registry, Some(detail)) => {
+            let reply = Problem::new(Fault::RequestMalformed, detail).into_reply();
+            return finish(reply, &method, exchange);
+        }
+        (Door::Downloads, None) => return download(core, request, exchange, entrance).await,
+        (Door::Downloads, Some(detail)) => return complete(download::malformed(detail), &method, exchange),
     }
     let Some(target) = Target::of(request.uri().path()) else {
         let detail = format!("there is nothing at {}", request.uri().path());
@@ -61,7 +69,7 @@ pub(crate) async fn answer(
         }
     };
     reply.headers_mut().extend(std::mem::take(&mut call.notes));
-    if let Some(pace) = call.core.paces.down(&call.client()) {
+    if let Some(pace) = call.core.paces.down(&call.client) {
         reply.body_mut().slow_down(pace);
     }
     if call.core.policy.echo_namespace
@@ -101,10 +109,10 @@ async fn dispatch(call: &mut Call) -> Result<Reply, Problem> {
         let name = call.target.repository.parse::<RepositoryName>();
         name.map_err(|error| Problem::new(Fault::NameInvalid, error.to_string()))?;
     }
-    call.sender = call.core.auth.check(call).await?;
-    let client = call.client();
-    call.core.meters.admit(call.target.kind, &call.method, &client, &mut call.notes)?;
-    call.slow_down(call.core.paces.up(&client));
+    let sender = call.core.auth.check(call).await?;
+    call.sent_by(sender);
+    call.core.meters.admit(call.target.kind, &call.method, &call.client, &mut call.notes)?;
+    call.slow_down(call.core.paces.up(&call.client));
     match (call.target.endpoint, call.method.as_str()) {
         (Endpoint::Token, _) => token::get(call).await,
         (Endpoint::Base, _) => Ok(base::version()),

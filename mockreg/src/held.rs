@@ -72,7 +72,12 @@ impl Core {
     }
 
     async fn held_within(&self, repository: &str, reference: &Reference, depth: usize) -> Option<HeldImage> {
-        let manifest = self.find_manifest(repository, reference).await?;
+        // Who asks from within the program waits as long as it takes.
+        let manifest = loop {
+            if let Ok(found) = self.find_manifest(repository, reference).await {
+                break found?;
+            }
+        };
         let outline: Outline = serde_json::from_slice(&manifest.bytes).ok()?;
         let mut image = HeldImage {
             digest: manifest.digest,
@@ -85,7 +90,12 @@ impl Core {
         let own =
             outline.config.iter().chain(&outline.layers).filter(|descriptor| descriptor.urls.is_empty());
         for digest in own.filter_map(Descriptor::digest) {
-            if self.find_blob(repository, &digest).await.is_none() {
+            let found = loop {
+                if let Ok(found) = self.find_blob(repository, &digest).await {
+                    break found;
+                }
+            };
+            if found.is_none() {
                 image.missing.insert(digest);
             }
         }

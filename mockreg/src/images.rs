@@ -3,11 +3,11 @@
 //! are also computed ahead in the background.
 
 mod built;
-mod index;
 mod kept;
 mod prepare;
 mod recent;
 mod repository;
+mod search;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,12 +19,14 @@ use mockreg_proto::units::ByteCount;
 use mockreg_synth::Tables;
 use mockreg_synth::catalogue::Plan;
 use mockreg_synth::name::{self, NameError};
+use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
 pub(crate) use self::kept::KeptDigests;
 use self::recent::Recent;
 pub(crate) use self::repository::Repository;
 use self::repository::Source;
+pub(crate) use self::search::Searching;
 use crate::cache::CacheDir;
 use crate::content::Content;
 
@@ -51,6 +53,8 @@ struct Shared {
     tables: Arc<Tables>,
     recent: Recent,
     ids: AtomicU64,
+    /// Turns of searches for digests, of which one at a time computes: requests need the other processors.
+    searches: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +75,8 @@ struct Remembered {
 impl Images {
     /// An empty catalogue; `on_demand` says whether names under `synth/` are made.
     pub(crate) fn new(tables: Arc<Tables>, cache: CacheDir, seed: u64, on_demand: bool) -> Self {
-        let shared = Arc::new(Shared { tables, recent: Recent::default(), ids: AtomicU64::default() });
+        let (recent, ids, searches) = (Recent::default(), AtomicU64::default(), Arc::new(Semaphore::new(1)));
+        let shared = Arc::new(Shared { tables, recent, ids, searches });
         Self { shared, cache, seed, on_demand, catalogue: RwLock::default(), remembered: Mutex::default() }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use mockreg_proto::content_range::ByteRange;
 use mockreg_proto::digest::Digest;
-use mockreg_proto::journal::{Check, Kind, Record};
+use mockreg_proto::journal::{Check, Gap, Kind, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -50,6 +50,32 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// A request that ended well and moved nothing, for tests to change.
+    #[cfg(test)]
+    pub(crate) fn example(kind: Kind, method: &'static str, status: u16) -> Self {
+        Self {
+            seq: 0,
+            t_ms: 0,
+            run_id: None,
+            conn: 1,
+            req: 1,
+            method: method.into(),
+            kind,
+            repository: "a".into(),
+            reference: "x".into(),
+            stored: None,
+            range: None,
+            attempt: 1,
+            status,
+            bytes_in: 0,
+            bytes_out: 0,
+            first_byte_ms: 0,
+            total_ms: 0,
+            check: None,
+            end: "complete",
+        }
+    }
+
     fn weight(&self) -> usize {
         let stored = if self.stored.is_some() { size_of::<Digest>() } else { 0 };
         size_of::<Self>()
@@ -110,6 +136,8 @@ struct State {
     weight: usize,
     last_seq: u64,
     dropped: u64,
+    /// Number of the last line that was cleared on purpose.
+    cleared: u64,
     run_id: Option<Arc<str>>,
     attempts: Attempts,
     file: Option<JournalFile>,
@@ -172,6 +200,18 @@ impl Journal {
         self.grown.notify_waiters();
     }
 
+    /// The line after which a reader begins that has read up to `since`. For one who has read nothing, what was cleared
+    /// is not missing.
+    pub(crate) fn start(&self, since: u64) -> u64 {
+        if since == 0 { self.state().cleared } else { since }
+    }
+
+    /// What is missing between line `after` and line `next`.
+    pub(crate) fn gap(after: u64, next: u64) -> Option<Gap> {
+        let missing = next.saturating_sub(after.saturating_add(1));
+        (missing > 0).then_some(Gap { after, missing })
+    }
+
     /// As [`Journal::after`], but waits until there is a line.
     pub(crate) async fn next(&self, since: u64) -> Vec<Record> {
         loop {
@@ -202,6 +242,7 @@ impl Journal {
         state.lines.shrink_to_fit();
         state.weight = 0;
         state.dropped = 0;
+        state.cleared = state.last_seq;
         state.attempts = Attempts::default();
     }
 
@@ -222,27 +263,7 @@ mod tests {
     use super::*;
 
     fn line(reference: &str) -> Line {
-        Line {
-            seq: 0,
-            t_ms: 0,
-            run_id: None,
-            conn: 1,
-            req: 1,
-            method: "GET".into(),
-            kind: Kind::Blob,
-            repository: "a".into(),
-            reference: reference.into(),
-            stored: None,
-            range: None,
-            attempt: 1,
-            status: 200,
-            bytes_in: 0,
-            bytes_out: 0,
-            first_byte_ms: 0,
-            total_ms: 0,
-            check: None,
-            end: "complete",
-        }
+        Line { reference: reference.into(), ..Line::example(Kind::Blob, "GET", 200) }
     }
 
     fn all(journal: &Journal) -> Vec<Record> {
@@ -279,7 +300,11 @@ mod tests {
         let extent = journal.extent();
         assert_eq!(extent.last_seq, 40);
         assert!(extent.dropped >= 8, "{extent:?}");
-        assert_eq!(journal.after(0)[0].seq, extent.dropped + 1);
+        let first = journal.after(0)[0].seq;
+        assert_eq!(first, extent.dropped + 1);
+        // It is missing to who begins now, too.
+        let gap = Gap { after: 0, missing: extent.dropped };
+        assert_eq!(Journal::gap(journal.start(0), first), Some(gap));
         assert!(journal.state().weight <= MAX_BYTES);
     }
 
@@ -307,5 +332,9 @@ mod tests {
         assert_eq!(journal.attempt("GET", Kind::Blob, "a", "b"), 1);
         let records = all(&journal);
         assert_eq!((records.len(), records[0].seq, records[0].run_id.as_deref()), (1, 2, Some("run-7")));
+        // Nothing is missing to who begins now; who had read on is told.
+        assert_eq!((journal.start(0), Journal::gap(journal.start(0), 2)), (1, None));
+        assert_eq!(Journal::gap(journal.start(3), 9), Some(Gap { after: 3, missing: 5 }));
+        assert_eq!(Journal::gap(u64::MAX, 1), None);
     }
 }

@@ -83,6 +83,7 @@ mod delivery;
 mod exchange;
 mod handlers;
 mod hashing;
+mod head;
 mod held;
 mod images;
 mod inflow;

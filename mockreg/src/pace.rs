@@ -1,7 +1,6 @@
 //! Declared byte rates: a body that is sent or read no faster than its client, or everybody together, may. Shaped by
 //! governor in small steps, so that a slow body is slow from its first byte to its last, and not in bursts.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use mockreg_proto::units::ByteRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::quota::{Client, Key, MAX_CLIENTS, Per};
+use crate::quota::{Client, Clients, Per};
 
 /// What may be sent at once after a pause: 5 ms at the full rate, but enough for a packet of a loopback interface.
 const BURST: Duration = Duration::from_millis(5);
@@ -34,7 +33,7 @@ pub struct Bandwidth {
 #[derive(Debug, Default)]
 struct Lane {
     rate: Option<ByteRate>,
-    paces: Mutex<HashMap<Key, Pace>>,
+    paces: Mutex<Clients<Pace>>,
 }
 
 /// The allowances of all clients.
@@ -67,14 +66,10 @@ impl Lane {
     fn pace(&self, client: &Client, per: Per) -> Option<Pace> {
         let rate = self.rate?;
         let mut paces = self.paces.lock().expect("no holder of the allowances panics");
-        let mut key = client.key(per);
-        if paces.len() >= MAX_CLIENTS && !paces.contains_key(&key) {
-            // What nobody draws on at the moment is full, or nearly, and can be made again.
+        // What nobody draws on at the moment is full, or nearly, and can be made again.
+        let key = paces.place(client.key(per), |paces| {
             paces.retain(|_, pace| Arc::strong_count(&pace.limiter) > 1);
-            if paces.len() >= MAX_CLIENTS {
-                key = Key::Others;
-            }
-        }
+        });
         Some(paces.entry(key).or_insert_with(|| Pace::new(rate)).clone())
     }
 }

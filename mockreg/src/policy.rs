@@ -2,7 +2,7 @@
 //! default that is *always right*. Plain data; what a switch does is in the handler of its endpoint. A fault that is
 //! injected at random is another program's business.
 
-use mockreg_proto::units::ByteRate;
+use mockreg_proto::units::{ByteCount, ByteRate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -16,7 +16,7 @@ pub use crate::quota::{Counted, Per, Quota, QuotaHeaders, Refusal, RefusalBody, 
 pub use crate::redirect::RedirectPolicy;
 
 /// Largest manifest taken unless told otherwise: twice the 4 MiB that the specification makes every registry accept.
-const MANIFEST_LIMIT: usize = 8 << 20;
+const MANIFEST_LIMIT: ByteCount = ByteCount(8 << 20);
 
 /// Declared deviations and limits. The default has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,8 +52,8 @@ pub struct Policy {
     /// A list is answered with its linux/amd64 manifest where a tag is asked for by a client whose `Accept` does not
     /// name the list's type, as registries of 2017 did. Default: false.
     pub downgrade_lists: bool,
-    /// Largest manifest taken, in bytes; beyond: 413. Default: 8 MiB.
-    pub manifest_limit: usize,
+    /// Largest manifest taken; beyond: 413. Default: 8 MiB.
+    pub manifest_limit: ByteCount,
     /// Docker schema 1 manifests are taken, unread, under the digest of their bytes. Default: false.
     pub schema1: bool,
 
@@ -68,9 +68,9 @@ pub struct Policy {
     /// `POST ?digest=` with a body stores it at once. Off: the body is ignored and an upload opened (202).
     /// Default: true.
     pub single_post: bool,
-    /// Announced as `OCI-Chunk-Min-Length` when an upload is opened, in bytes; not enforced, for the last chunk may be
+    /// Announced as `OCI-Chunk-Min-Length` when an upload is opened; not enforced, for the last chunk may be
     /// shorter and only the end tells which one that was. Default: not announced.
-    pub chunk_min_length: Option<u64>,
+    pub chunk_min_length: Option<ByteCount>,
     /// An upload's Location changes with every request, and one that is not the latest gets 416, as the reference
     /// registry has it. Default: false.
     pub upload_state: bool,
@@ -112,32 +112,61 @@ impl Policy {
     /// # Errors
     /// There is no such profile.
     pub fn like(vendor: &str) -> Result<Self, PolicyError> {
-        let vendor = Vendor::named(vendor).map_err(PolicyError)?;
+        let vendor = Vendor::named(vendor).map_err(|reason| PolicyError { key: None, reason })?;
         Ok(vendor.policy(serde_json::Map::new()).expect("the profiles are read by a test"))
     }
 
-    /// What cannot be meant, with its key.
-    pub(crate) fn check(&self) -> Result<(), PolicyError> {
+    /// What cannot be meant of a registry in these circumstances, with its key.
+    pub(crate) fn check(&self, circumstances: Circumstances) -> Result<(), PolicyError> {
         for (index, quota) in self.quotas.iter().enumerate() {
-            quota.check().map_err(|reason| PolicyError(format!("`quotas[{index}]`: {reason}")))?;
+            quota.check().map_err(|(key, reason)| wrong(format!("quotas[{index}].{key}"), reason))?;
+            if quota.per == Per::User && !circumstances.has_users {
+                return Err(wrong(format!("quotas[{index}].per"), NO_USERS));
+            }
         }
-        let wrong = [
-            (self.tags_page_max == Some(0), "`tags_page_max` is above 0: a list of no tags is no list"),
-            (self.referrers_page == Some(0), "`referrers_page` is above 0"),
-            (self.bandwidth.down == Some(ByteRate(0)), "`bandwidth.down` is above 0, for example 20MB/s"),
-            (self.bandwidth.up == Some(ByteRate(0)), "`bandwidth.up` is above 0, for example 20MB/s"),
-            (self.tokens.lifetime.0.is_zero(), "`tokens.lifetime` is above 0, for example 300s"),
-            (self.tokens.padded_to.0 > MAX_PADDING, "`tokens.padded_to` is at most 32KiB"),
+        let paced = self.bandwidth.down.or(self.bandwidth.up).is_some();
+        let (tokens, base_url) = (&self.tokens, self.redirects.base_url.as_deref());
+        let checks = [
+            ("tags_page_max", self.tags_page_max == Some(0), "is above 0: a list of no tags is no list"),
+            ("referrers_page", self.referrers_page == Some(0), "is above 0"),
+            ("bandwidth.down", self.bandwidth.down == Some(ByteRate(0)), "is above 0, for example 20MB/s"),
+            ("bandwidth.up", self.bandwidth.up == Some(ByteRate(0)), "is above 0, for example 20MB/s"),
+            ("bandwidth.per", paced && self.bandwidth.per == Per::User && !circumstances.has_users, NO_USERS),
+            ("tokens.lifetime", tokens.lifetime.0.is_zero(), "is above 0, for example 300s"),
+            ("tokens.padded_to", tokens.padded_to.0 > MAX_PADDING, "is at most 32KiB"),
             (
-                self.redirects.base_url.as_deref().is_some_and(|url| !is_origin(url)),
-                "`redirects.base_url` (--redirect-url) is like https://cdn.test:5443",
+                "redirects.base_url",
+                base_url.is_some_and(|url| !is_origin(url)),
+                "(--redirect-url) is like https://cdn.test:5443",
+            ),
+            (
+                "redirects.base_url",
+                base_url.is_some() && !circumstances.has_downloads,
+                "(--redirect-url) is what redirects lead to, and there are none; add `redirect_blobs` \
+                 (--redirect-blobs 127.0.0.1:5443), the listener they are for",
             ),
         ];
-        match wrong.iter().find(|(is_wrong, _)| *is_wrong) {
-            Some((_, reason)) => Err(PolicyError((*reason).to_owned())),
+        match checks.into_iter().find(|(_, is_wrong, _)| *is_wrong) {
+            Some((key, _, reason)) => Err(wrong(key, reason)),
             None => Ok(()),
         }
     }
+}
+
+/// What a policy may rely on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances {
+    /// Clients say who they are.
+    pub(crate) has_users: bool,
+    /// There is a second listener for downloads.
+    pub(crate) has_downloads: bool,
+}
+
+const NO_USERS: &str = "is `user`, but nobody says who they are; count by `address`, or ask for names (`auth`, --auth \
+                        basic or bearer)";
+
+fn wrong(key: impl Into<String>, reason: impl Into<String>) -> PolicyError {
+    PolicyError { key: Some(key.into()), reason: reason.into() }
 }
 
 /// Whether a text is scheme and host, and perhaps a path.
@@ -149,8 +178,18 @@ fn is_origin(text: &str) -> bool {
 
 /// Why a policy cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct PolicyError(String);
+#[error("{}{reason}", key.as_ref().map(|key| format!("`{key}` ")).unwrap_or_default())]
+pub struct PolicyError {
+    key: Option<String>,
+    reason: String,
+}
+
+impl PolicyError {
+    /// The key that is wrong: `quotas[1].window`. `None` where there is no policy of that name.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+}
 
 /// What a request for a manifest gets whose `Accept` does not name the manifest's type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

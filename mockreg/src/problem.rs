@@ -1,13 +1,19 @@
 //! What can go wrong with a registry request: one table of code, status and message, and the JSON answer made of a
 //! row and what was wrong this time. Handlers name the row and the detail; nothing else in the crate spells a code.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use mockreg_proto::error_code::{ErrorBody, ErrorCode, ErrorEntry};
 
 use crate::body::{Body, Reply};
 use crate::content::NoRoom;
+use crate::images::Searching;
+
+/// When to ask again for a digest that is still looked for: such a request waits for a while itself.
+const SEARCH_PAUSE: Duration = Duration::from_secs(5);
 
 /// A row of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,7 @@ pub(crate) enum Fault {
     RangeUnsatisfiable,
     RequestMalformed,
     ScopeInsufficient,
+    Searching,
     TagInvalid,
     TokenRefused,
     TooManyEntries,
@@ -155,12 +162,18 @@ const TABLE: &[Row] = &[
         StatusCode::RANGE_NOT_SATISFIABLE,
         "range outside the content",
     ),
-    row(Fault::RequestMalformed, ErrorCode::Unsupported, StatusCode::BAD_REQUEST, "not an HTTP/1.1 request"),
+    row(Fault::RequestMalformed, ErrorCode::Unsupported, StatusCode::BAD_REQUEST, "not a valid HTTP request"),
     row(
         Fault::ScopeInsufficient,
         ErrorCode::Unauthorized,
         StatusCode::UNAUTHORIZED,
         "token grants less than is needed",
+    ),
+    row(
+        Fault::Searching,
+        ErrorCode::Unknown,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the digest is still looked for in a large repository",
     ),
     row(Fault::TagInvalid, ErrorCode::TagInvalid, StatusCode::BAD_REQUEST, "tag malformed"),
     row(Fault::TokenRefused, ErrorCode::Unauthorized, StatusCode::UNAUTHORIZED, "token not accepted"),
@@ -285,6 +298,13 @@ impl Problem {
     }
 }
 
+impl From<Searching> for Problem {
+    fn from(searching: Searching) -> Self {
+        Self::new(Fault::Searching, searching.to_string())
+            .with(RETRY_AFTER, HeaderValue::from(SEARCH_PAUSE.as_secs()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,8 +318,7 @@ mod tests {
 
     #[test]
     fn every_status_is_an_error() {
-        assert!(TABLE.iter().all(
-            |row| row.status.is_client_error() || matches!(row.fault, Fault::Internal | Fault::DiskFull)
-        ));
+        assert!(TABLE.iter().all(|row| row.status.is_client_error()
+            || matches!(row.fault, Fault::Internal | Fault::DiskFull | Fault::Searching)));
     }
 }

@@ -2,6 +2,7 @@
 //! The data is what configurations and vendor profiles are made of; [`Meters`] counts. A quota is the registry's own
 //! business and repeatable from what was asked; an answer of 429 that nobody asked for is the proxy's.
 
+mod clients;
 mod meter;
 mod refusal;
 
@@ -13,7 +14,8 @@ use mockreg_proto::units::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::meter::{Client, Key, MAX_CLIENTS, Meters};
+pub(crate) use self::clients::{Client, Clients};
+pub(crate) use self::meter::Meters;
 
 /// A quota on requests: a bucket of `requests` that fills up again evenly over `window` (the generic cell rate
 /// algorithm, ITU-T I.371). Over one window it admits what a sliding window would; it gives back one request at a
@@ -116,15 +118,18 @@ pub enum RetryAfter {
 }
 
 impl Quota {
-    /// What is wrong with it, in words that name the key.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// The key that is wrong, and what is wrong with it.
+    pub(crate) fn check(&self) -> Result<(), (String, String)> {
         if self.window.0.is_zero() {
-            return Err("`window` is above 0, for example 6h or 1s".to_owned());
+            return Err(("window".to_owned(), "is above 0, for example 6h or 1s".to_owned()));
         }
         let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-        let mut methods = self.on.iter().flat_map(|counted| &counted.methods);
-        if let Some(name) = methods.find(|name| !known.iter().any(|known| known.eq_ignore_ascii_case(name))) {
-            return Err(format!("`{name}` is no method of the registry; there are {}", known.join(", ")));
+        for (at, counted) in self.on.iter().enumerate() {
+            let is_known = |name: &String| known.iter().any(|known| known.eq_ignore_ascii_case(name));
+            if let Some(place) = counted.methods.iter().position(|name| !is_known(name)) {
+                let reason = format!("is `{}`; there are {}", counted.methods[place], known.join(", "));
+                return Err((format!("on[{at}].methods[{place}]"), reason));
+            }
         }
         Ok(())
     }

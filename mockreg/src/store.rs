@@ -88,7 +88,7 @@ impl Store {
     /// Puts a blob into `repository`. Content that is there already is kept, so a digest never changes its pieces.
     pub(crate) fn put_blob(&self, repository: &str, digest: Digest, content: Content) -> Result<(), Full> {
         let mut shelves = self.write();
-        let linked = shelves.change(repository, 1, |repository| repository.blobs.insert(digest))?;
+        let linked = shelves.change(repository, 1, |repository| repository.put_blob(digest))?;
         if linked {
             let (name, _) = shelves.repositories.get_key_value(repository).expect("it was just changed");
             let name = Arc::clone(name);
@@ -162,6 +162,7 @@ impl Store {
     /// Forgets all deletions of images that nobody pushed.
     pub(crate) fn uncover(&self) {
         let mut shelves = self.write();
+        shelves.repositories.retain(|_, repository| repository.pushed);
         shelves.repositories.values_mut().for_each(|repository| repository.gone = Arc::default());
         shelves.entries = shelves.repositories.values().map(Repository::entries).sum();
     }
@@ -178,12 +179,13 @@ impl Store {
         found.map(|repository| repository.tags_after(last, most)).unwrap_or_default()
     }
 
-    /// Up to `most` repositories after `last`, in byte order.
+    /// Up to `most` repositories that something was pushed to, after `last`, in byte order.
     pub(crate) fn repositories_after(&self, last: Option<&str>, most: usize) -> Vec<String> {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         let shelves = self.read();
         let names = shelves.repositories.range::<str, _>((from, Bound::Unbounded));
-        names.take(most).map(|(name, _)| name.to_string()).collect()
+        let pushed = names.filter(|(_, repository)| repository.pushed);
+        pushed.take(most).map(|(name, _)| name.to_string()).collect()
     }
 
     /// The manifests in `repository` that refer to `subject`.

@@ -183,38 +183,14 @@ mod tests {
 
     use super::*;
 
-    fn line(kind: Kind, method: &'static str, status: u16) -> Line {
-        Line {
-            seq: 0,
-            t_ms: 0,
-            run_id: None,
-            conn: 1,
-            req: 1,
-            method: method.into(),
-            kind,
-            repository: "a".into(),
-            reference: "x".into(),
-            stored: None,
-            range: None,
-            attempt: 1,
-            status,
-            bytes_in: 0,
-            bytes_out: 0,
-            first_byte_ms: 0,
-            total_ms: 0,
-            check: None,
-            end: "complete",
-        }
-    }
-
     fn download(reference: &str, first: u64, bytes_out: u64) -> Line {
         let range = ByteRange::try_new(first, first + 99).unwrap();
         let reference = reference.into();
-        Line { reference, range: Some(range), bytes_out, ..line(Kind::Blob, "GET", 206) }
+        Line { reference, range: Some(range), bytes_out, ..Line::example(Kind::Blob, "GET", 206) }
     }
 
     fn upload(content: &[u8], check: Option<Check>) -> Line {
-        Line { stored: Some(Box::new(Digest::of(content))), check, ..line(Kind::Upload, "PUT", 201) }
+        Line { stored: Some(Box::new(Digest::of(content))), check, ..Line::example(Kind::Upload, "PUT", 201) }
     }
 
     #[test]
@@ -250,7 +226,7 @@ mod tests {
         let tally = Tally::default();
         (0..3).for_each(|_| tally.requests.enter());
         tally.requests.leave();
-        tally.ended(&line(Kind::Manifest, "GET", 429));
+        tally.ended(&Line::example(Kind::Manifest, "GET", 429));
         let tallied = tally.tallied();
         assert_eq!((tallied.rate_limited, tallied.requests_in_flight_peak), (1, 3));
         tally.reset();

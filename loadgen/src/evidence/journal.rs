@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mockreg_proto::journal::Record;
+use mockreg_proto::journal::{Gap, Record};
 use serde::{Deserialize, Serialize};
 
 /// Figures computed from one registry's journal.
@@ -28,15 +28,6 @@ pub struct Traffic {
     pub committed_blobs: u64,
     /// Answers by status class, `2xx`, `4xx` …
     pub answers: BTreeMap<String, u64>,
-}
-
-/// Lines that a journal has lost to the bound of its ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Number of the last line before the gap.
-    pub after: u64,
-    /// Lines that are missing.
-    pub missing: u64,
 }
 
 impl Traffic {

@@ -40,7 +40,29 @@ pub enum Check {
     Hash,
 }
 
-/// One request, written when it has ended. A gap in `seq` means lines were lost to the ring's bound.
+/// A line of a journal as it is read over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Entry {
+    /// Lines stood here that are there no more: the ring's bound pushed them out, or somebody cleared them.
+    Gap {
+        /// Which.
+        gap: Gap,
+    },
+    /// A request.
+    Record(Box<Record>),
+}
+
+/// Lines that a journal has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gap {
+    /// Number of the last line before the gap.
+    pub after: u64,
+    /// Lines that are missing.
+    pub missing: u64,
+}
+
+/// One request, written when it has ended. A gap in `seq` means lines were lost; see [`Entry`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// Consecutive number of the line, from 1.

@@ -35,8 +35,11 @@ pub(crate) enum Given {
     None,
     /// One document.
     One(Bytes),
-    /// Several documents, or images planned by a program: no single document says the same.
+    /// Several documents. Of two images with one tag the later counts, and each has a seed and defaults of its own: no
+    /// single document says the same.
     Several,
+    /// Images planned by a program, which no document says.
+    Planned,
 }
 
 impl Document {
@@ -59,19 +62,24 @@ impl Given {
     pub(crate) fn and(self, text: Option<Bytes>) -> Self {
         match (self, text) {
             (Self::None, Some(text)) => Self::One(text),
-            _ => Self::Several,
+            (Self::One(_) | Self::Several, Some(_)) => Self::Several,
+            (Self::Planned, _) | (_, None) => Self::Planned,
         }
     }
 }
+
+const SEVERAL: &str = "the registry was started with several catalogues, each with a seed and defaults of its own, and no \
+                       single document says the same; `mockreg describe` with the same files shows what they hold, and \
+                       PUT /catalog puts one in the place of all";
+const PLANNED: &str = "the images were planned by the program that started the registry, and no document says the same; GET \
+                       /v2/_catalog on the registry port lists their repositories, and PUT /catalog replaces them";
 
 /// `GET /catalog`: as JSON, however it was written.
 pub(super) async fn read(State(core): State<Arc<Core>>) -> Response {
     match core.document.given() {
         Given::None => json(&Catalogue::default()),
-        Given::Several => refused(
-            StatusCode::CONFLICT,
-            "the catalogue was put together from several documents or by a program; no single document says the same",
-        ),
+        Given::Several => refused(StatusCode::CONFLICT, SEVERAL),
+        Given::Planned => refused(StatusCode::CONFLICT, PLANNED),
         Given::One(text) => match tokio::task::spawn_blocking(move || normal(&text)).await {
             Ok(catalogue) => json(&catalogue),
             Err(error) => failed(&error),
@@ -87,7 +95,10 @@ fn normal(text: &[u8]) -> Catalogue {
 /// `PUT /catalog`: replaces all that the catalogue offered; pushed content stays.
 pub(super) async fn replace(State(core): State<Arc<Core>>, request: axum::extract::Request) -> Response {
     let Ok(_permit) = core.document.readers.try_acquire() else {
-        return refused(StatusCode::CONFLICT, "other catalogues are being read; try again in a moment");
+        let reason = format!(
+            "{MAX_READERS} catalogues are being read, and no more at once; nothing has changed, try again"
+        );
+        return refused(StatusCode::CONFLICT, &reason);
     };
     let body =
         match <Whole<MAX_CATALOGUE> as axum::extract::FromRequest<_>>::from_request(request, &core).await {

@@ -1,4 +1,5 @@
-//! `/journal`: all lines from a number on, or those and all that follow while the client listens.
+//! `/journal`: all lines from a number on, or those and all that follow while the client listens. Lines that are gone
+//! are told as a gap, in either form.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -13,12 +14,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use mockreg_proto::journal::Record;
+use mockreg_proto::journal::{Entry, Gap, Record};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::body::Pieces;
 use crate::core::Core;
+use crate::journal::Journal;
 
 /// Batches of lines made ahead for a follower. Beyond them the ring itself is the buffer: a follower that falls
 /// behind it reads of a gap.
@@ -56,43 +58,49 @@ pub(super) async fn clear(State(core): State<Arc<Core>>) -> StatusCode {
 }
 
 /// The lines up to this moment. Those that come later are for the next reader: a busy server would never end this.
-fn so_far(core: Arc<Core>, mut since: u64) -> impl Iterator<Item = Bytes> + Send {
-    let last = core.telemetry.journal.extent().last_seq;
+fn so_far(core: Arc<Core>, since: u64) -> impl Iterator<Item = Bytes> + Send {
+    let journal = &core.telemetry.journal;
+    let (last, mut after) = (journal.extent().last_seq, journal.start(since));
     std::iter::from_fn(move || {
-        let records = core.telemetry.journal.after(since);
+        let records = core.telemetry.journal.after(after);
         let records: Vec<_> = records.into_iter().take_while(|record| record.seq <= last).collect();
-        since = records.last()?.seq;
-        let mut text = String::new();
-        append(&mut text, &records);
-        Some(Bytes::from(text))
+        // Where nothing follows, the gap reaches to the end.
+        let next = records.first().map_or(last + 1, |record| record.seq);
+        let text = text(Journal::gap(after, next), &records);
+        after = records.last().map_or(last, |record| record.seq);
+        (!text.is_empty()).then(|| Bytes::from(text))
     })
 }
 
 /// Sends lines until the follower has gone.
-async fn follow(core: Arc<Core>, mut since: u64, batches: mpsc::Sender<Bytes>) {
+async fn follow(core: Arc<Core>, since: u64, batches: mpsc::Sender<Bytes>) {
+    let mut after = core.telemetry.journal.start(since);
     loop {
         let records = tokio::select! {
-            records = core.telemetry.journal.next(since) => records,
+            records = core.telemetry.journal.next(after) => records,
             () = batches.closed() => return,
         };
-        let mut text = String::new();
-        if let Some(first) = records.first().map(|record| record.seq).filter(|first| *first > since + 1) {
-            let gap = serde_json::json!({ "gap": { "after": since, "missing": first - since - 1 } });
-            writeln!(text, "{gap}").expect("a string takes everything");
-        }
-        append(&mut text, &records);
-        since = records.last().map_or(since, |record| record.seq);
+        let Some((first, last)) = records.first().zip(records.last()) else { continue };
+        let text = text(Journal::gap(after, first.seq), &records);
+        after = last.seq;
         if batches.send(Bytes::from(text)).await.is_err() {
             return;
         }
     }
 }
 
-fn append(text: &mut String, records: &[Record]) {
+/// Lines of the journal, after those that are missing before them.
+fn text(gap: Option<Gap>, records: &[Record]) -> String {
+    let mut text = String::new();
+    if let Some(gap) = gap {
+        let line = serde_json::to_string(&Entry::Gap { gap }).expect("numbers always serialise");
+        writeln!(text, "{line}").expect("a string takes everything");
+    }
     for record in records {
         let line = serde_json::to_string(record).expect("a record always serialises");
         writeln!(text, "{line}").expect("a string takes everything");
     }
+    text
 }
 
 /// A body of unknown length, made batch by batch.

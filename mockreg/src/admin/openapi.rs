@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use mockreg_proto::journal::Record;
+use mockreg_proto::journal::Entry;
 use mockreg_synth::catalogue::Catalogue;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -33,7 +33,7 @@ fn build() -> Value {
         .with_transform(RecursiveTransform(bound));
     let mut shapes = settings.into_generator();
     // A line of the journal is in no JSON answer, but a reader wants to know its shape.
-    shapes.subschema_for::<Record>();
+    shapes.subschema_for::<Entry>();
     let paths = paths(&mut shapes);
     let mut schemas: Map<String, Value> = shapes.take_definitions(true);
     schemas.insert(
@@ -85,7 +85,7 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
         "/catalog": {
             "get": operation("catalogue", "The catalogue, as JSON however it was written", None, [
                 answer(200, "The catalogue.", JSON, &shape::<Catalogue>(shapes)),
-                error(409, "It was put together from several documents or by a program."),
+                error(409, "It was read from several files, or planned by a program: no single document says the same. The error says which, and what to do."),
             ]),
             "put": operation("replace_catalogue", "Replace all that the catalogue offers; what was pushed stays", Some(body(
                 "The catalogue, YAML or JSON", true, &[JSON, YAML], &shape::<Catalogue>(shapes),
@@ -94,7 +94,7 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
                 error(422, "It describes images that cannot be made."),
                 error(400, "It is no catalogue."),
                 error(408, "It took too long to come."),
-                error(409, "Other catalogues are being read; try again."),
+                error(409, "As many catalogues as may be read at once are being read; nothing has changed. Try again."),
                 error(413, "It is too large."),
             ]),
         },
@@ -126,20 +126,26 @@ fn journal() -> Value {
         "Requests that have ended, one JSON object a line",
         None,
         [
-            answer(200, "Lines of the shape Record, oldest first.", LINES, &json!({ "type": "string" })),
+            answer(
+                200,
+                "Lines of the shape Entry: requests, oldest first, and a gap where lines are there no more.",
+                LINES,
+                &json!({ "type": "string" }),
+            ),
             error(400, "A parameter is malformed."),
         ],
     );
     operation["parameters"] = json!([
         {
             "name": "since", "in": "query",
-            "description": "Only lines with larger numbers.",
+            "description": "Only lines with larger numbers. Where lines after it are there no more, \
+                            `{\"gap\":{\"after\":N,\"missing\":M}}` stands in their place; at 0, lines that were cleared are \
+                            not missing.",
             "schema": { "type": "integer", "format": "uint64", "minimum": 0, "maximum": u64::MAX, "default": 0 },
         },
         {
             "name": "follow", "in": "query",
-            "description": "Go on with the lines to come until the client leaves. One that falls behind what the server \
-                            keeps reads `{\"gap\":{\"after\":N,\"missing\":M}}` in their place.",
+            "description": "Go on with the lines to come until the client leaves.",
             "schema": { "type": "boolean", "default": false },
         },
     ]);

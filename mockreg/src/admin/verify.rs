@@ -67,7 +67,7 @@ pub(super) async fn verify(State(_): State<Arc<Core>>, Whole(body): Whole<MAX_WO
     let Ok(_permit) = RUNNING.try_acquire() else {
         return refused(
             StatusCode::CONFLICT,
-            "as many verifications as may run are running; try again later",
+            "two verifications are running, and no more at once, for each reads as fast as it can; try again when one is done",
         );
     };
     match compared(&body).await {

@@ -60,8 +60,10 @@ impl Serve {
             // Without a handler, writing beyond the limit of a file's size ends the program; with one, it is an error.
             let _size_limit = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
                 .map_err(Failure::environment)?;
-            let registry = settings.builder()?.start().map_err(explain)?;
-            announce(&registry, settings.port_file.as_deref()).map_err(Failure::environment)?;
+            let registry = settings.builder()?.start();
+            let registry = registry.map_err(|error| settings.placed(error, explain))?;
+            announce(&registry, settings.port_file.as_deref())
+                .map_err(|error| settings.at(&["port_file"], Failure::environment(error)))?;
             signals.next().await;
             tracing::info!("stopping; once more stops at once");
             let stopping = tokio::task::spawn_blocking(move || registry.stop());

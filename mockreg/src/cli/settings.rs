@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use mockreg_proto::document;
+use mockreg_proto::document::{self, DocumentError};
 use mockreg_proto::units::ByteCount;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -19,9 +19,9 @@ use super::ca::no_home;
 use super::{Failure, read_catalogue};
 use crate::auth::{Auth, Users};
 use crate::cache::CacheDir;
-use crate::config::Builder;
+use crate::config::{Builder, StartError};
 use crate::policy::Policy;
-use crate::tls::{Tls, default_directory};
+use crate::tls::{Tls, TlsError, default_directory};
 use crate::vendor::Vendor;
 
 /// Where the registry listens unless told otherwise.
@@ -113,6 +113,21 @@ pub(super) struct Settings {
     #[arg(skip)]
     #[serde(skip)]
     overrides: Map<String, Value>,
+    /// The file that was read.
+    #[arg(skip)]
+    #[serde(skip)]
+    file: Option<File>,
+    /// The keys that were typed, and so are not those of the file.
+    #[arg(skip)]
+    #[serde(skip)]
+    typed: Vec<&'static str>,
+}
+
+/// A file of settings as it is written: what is wrong with a setting names its place there.
+#[derive(Clone, Debug)]
+struct File {
+    name: String,
+    text: String,
 }
 
 /// The part of a file that is put over a vendor's policy.
@@ -181,6 +196,7 @@ impl Settings {
         let mut settings: Self = document::read(&name, &text).map_err(Failure::usage)?;
         settings.overrides = document::read::<Overrides>(&name, &text).map_err(Failure::usage)?.policy;
         settings.rebase(path.parent().unwrap_or(Path::new("")));
+        settings.file = Some(File { name, text });
         Ok(settings)
     }
 
@@ -201,35 +217,20 @@ impl Settings {
     }
 
     /// These settings, and those of `file` where these say nothing.
-    pub(super) fn over(self, file: Self) -> Self {
-        let listed = |these: Vec<_>, those| if these.is_empty() { those } else { these };
-        Self {
-            catalog: listed(self.catalog, file.catalog),
-            listen: self.listen.or(file.listen),
-            admin: self.admin.or(file.admin),
-            port_file: self.port_file.or(file.port_file),
-            seed: self.seed.or(file.seed),
-            name: self.name.or(file.name),
-            threads: self.threads.or(file.threads),
-            on_demand: self.on_demand.or(file.on_demand),
-            memory_budget: self.memory_budget.or(file.memory_budget),
-            spill: self.spill.or(file.spill),
-            table_cache: self.table_cache.or(file.table_cache),
-            journal: self.journal.or(file.journal),
-            tls_cert: self.tls_cert.or(file.tls_cert),
-            tls_key: self.tls_key.or(file.tls_key),
-            tls_auto: self.tls_auto.or(file.tls_auto),
-            tls_name: if self.tls_name.is_empty() { file.tls_name } else { self.tls_name },
-            redirect_blobs: self.redirect_blobs.or(file.redirect_blobs),
-            redirect_url: self.redirect_url.or(file.redirect_url),
-            auth: self.auth.or(file.auth),
-            htpasswd: self.htpasswd.or(file.htpasswd),
-            anonymous_pull: self.anonymous_pull || file.anonymous_pull,
-            push_deletes: self.push_deletes || file.push_deletes,
-            vendor: self.vendor.or(file.vendor),
-            policy: file.policy,
-            overrides: file.overrides,
+    pub(super) fn over(mut self, file: Self) -> Self {
+        macro_rules! fill_up {
+            ($($key:ident)*) => { $(
+                if self.$key.is_absent() {
+                    self.$key = file.$key;
+                } else {
+                    self.typed.push(stringify!($key));
+                }
+            )* };
         }
+        fill_up!(catalog listen admin port_file seed name threads on_demand memory_budget spill table_cache journal
+            tls_cert tls_key tls_auto tls_name redirect_blobs redirect_url auth htpasswd anonymous_pull push_deletes
+            vendor);
+        Self { policy: file.policy, overrides: file.overrides, file: file.file, ..self }
     }
 
     /// A registry that is set up so.
@@ -249,18 +250,61 @@ impl Settings {
         builder.spill.clone_from(&self.spill);
         builder.tls = self.tls()?;
         builder.redirect_blobs = self.redirect_blobs.map(|address| address.0);
-        for path in &self.catalog {
-            builder = builder.plan(read_catalogue(path)?);
+        for (at, path) in self.catalog.iter().enumerate() {
+            let plan =
+                read_catalogue(path).map_err(|failure| self.at(&[&format!("catalog[{at}]")], failure))?;
+            builder = builder.plan(plan);
         }
         Ok(builder)
+    }
+
+    /// A failure that is due to a setting, with the place where the setting stands in the file: that of the first of
+    /// `keys` that was read from it. What was typed needs no place.
+    pub(super) fn at(&self, keys: &[&str], failure: Failure) -> Failure {
+        let Some(file) = &self.file else { return failure };
+        let is_typed = |key: &str| self.typed.contains(&key.split(['.', '[']).next().unwrap_or(key));
+        let is_read = |key: &&&str| !is_typed(key) && document::place_of_key(&file.text, key).is_some();
+        let Some(key) = keys.iter().find(is_read) else { return failure };
+        let message = format!("{:#}", failure.error);
+        Failure { error: DocumentError::at_key(&file.name, &file.text, key, &message).into(), ..failure }
+    }
+
+    /// A setting that cannot be meant.
+    fn wrong(&self, keys: &[&str], error: impl Into<anyhow::Error>) -> Failure {
+        self.at(keys, Failure::usage(error))
+    }
+
+    /// A registry that did not start, as `explain` has it, with the place of the setting that it is due to.
+    pub(super) fn placed(&self, error: StartError, explain: impl Fn(StartError) -> Failure) -> Failure {
+        let policy = match &error {
+            StartError::Policy(error) => format!("policy.{}", error.key().unwrap_or_default()),
+            _ => String::new(),
+        };
+        let is_key = |path: &PathBuf| self.tls_key.as_ref() == Some(path);
+        let keys: &[&str] = match &error {
+            StartError::Listen { port: "registry", .. } => &["listen"],
+            StartError::Listen { port: "admin", .. } => &["admin"],
+            StartError::Listen { .. } => &["redirect_blobs"],
+            StartError::JournalFile { .. } => &["journal"],
+            StartError::Spill { .. } => &["spill"],
+            StartError::Tls(TlsError::File { path, .. } | TlsError::Pem { path, .. }) if is_key(path) => {
+                &["tls_key"]
+            }
+            StartError::Tls(_) => &["tls_auto", "tls_cert"],
+            StartError::Policy(_) if policy == "policy.redirects.base_url" => &["redirect_url", &policy],
+            StartError::Policy(_) => &[&policy],
+            _ => &[],
+        };
+        self.at(keys, explain(error))
     }
 
     fn policy(&self) -> Result<Policy, Failure> {
         let mut policy = match &self.vendor {
             None => self.policy.clone(),
             Some(name) => {
-                let vendor = Vendor::named(name).map_err(|reason| Failure::usage(anyhow::anyhow!(reason)))?;
-                vendor.policy(self.overrides.clone()).map_err(Failure::usage)?
+                let vendor =
+                    Vendor::named(name).map_err(|reason| self.wrong(&["vendor"], anyhow::anyhow!(reason)))?;
+                vendor.policy(self.overrides.clone()).map_err(|error| self.wrong(&["policy"], error))?
             }
         };
         if let Some(url) = &self.redirect_url {
@@ -270,43 +314,79 @@ impl Settings {
     }
 
     fn tls(&self) -> Result<Option<Tls>, Failure> {
-        let wrong = |reason: &'static str| Failure::usage(anyhow::anyhow!(reason));
+        let wrong = |keys: &[&str], reason: &'static str| Err(self.wrong(keys, anyhow::anyhow!(reason)));
         match (&self.tls_cert, &self.tls_key, &self.tls_auto) {
             (None, None, None) if self.tls_name.is_empty() => Ok(None),
-            (None, None, None) => Err(wrong("tls_name adds to the certificate of tls_auto, which is absent")),
+            (None, None, None) => {
+                wrong(&["tls_name"], "`tls_name` adds to the certificate of `tls_auto`, which is absent")
+            }
             (Some(certificate), Some(key), None) => Ok(Some(Tls::files(certificate, key))),
             (None, None, Some(given)) => {
                 let directory = given.clone().or_else(default_directory).ok_or_else(no_home)?;
                 Ok(Some(self.tls_name.iter().fold(Tls::auto(directory), Tls::name)))
             }
-            (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
-                Err(wrong("tls_auto makes a certificate, and tls_cert and tls_key name one: choose"))
-            }
-            (Some(_), None, None) | (None, Some(_), None) => {
-                Err(wrong("a certificate and its key belong together: tls_cert and tls_key"))
-            }
+            (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => wrong(
+                &["tls_auto", "tls_cert", "tls_key"],
+                "`tls_auto` makes a certificate, and `tls_cert` and `tls_key` name one: choose",
+            ),
+            (Some(_), None, None) | (None, Some(_), None) => wrong(
+                &["tls_cert", "tls_key"],
+                "a certificate and its key belong together: `tls_cert` and `tls_key`",
+            ),
         }
     }
 
     fn auth(&self) -> Result<Auth, Failure> {
-        let users = self.htpasswd.as_ref().map(Users::read).transpose().map_err(Failure::usage)?;
+        let users = self.htpasswd.as_ref().map(Users::read).transpose();
+        let users = users.map_err(|error| self.wrong(&["htpasswd"], error))?;
         let mode = self.auth.unwrap_or(AuthMode::None);
         let auth = match (mode, users) {
             (AuthMode::None, None) if !self.anonymous_pull && !self.push_deletes => return Ok(Auth::none()),
             (AuthMode::Basic, Some(users)) => Auth::basic(users),
             (AuthMode::Bearer, Some(users)) => Auth::bearer(users),
             (AuthMode::None, _) => {
-                let reason = "--htpasswd, --anonymous-pull and --push-deletes say who may do what, but --auth asks \
-                              nobody; add `--auth basic` or `--auth bearer`";
-                return Err(Failure::usage(anyhow::anyhow!(reason)));
+                let reason = "`htpasswd`, `anonymous_pull` and `push_deletes` say who may do what, but `auth` asks \
+                              nobody; make it `basic` or `bearer` (--auth basic)";
+                let given = [
+                    ("anonymous_pull", self.anonymous_pull),
+                    ("push_deletes", self.push_deletes),
+                    ("htpasswd", self.htpasswd.is_some()),
+                ];
+                let keys: Vec<_> =
+                    given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect();
+                return Err(self.wrong(&keys, anyhow::anyhow!(reason)));
             }
             (_, None) => {
-                let reason = "--auth needs to know who may log in; add `--htpasswd FILE` (`htpasswd -nbB NAME \
-                              PASSWORD` prints a line of it)";
-                return Err(Failure::usage(anyhow::anyhow!(reason)));
+                let reason = "`auth` needs to know who may log in; name them by `htpasswd` (--htpasswd FILE); \
+                              `htpasswd -nbB NAME PASSWORD` prints a line of that file";
+                return Err(self.wrong(&["auth"], anyhow::anyhow!(reason)));
             }
         };
         Ok(auth.anonymous_pull(self.anonymous_pull).push_deletes(self.push_deletes))
+    }
+}
+
+/// A setting as it was typed or written.
+trait Setting {
+    /// Whether nothing was said.
+    fn is_absent(&self) -> bool;
+}
+
+impl<T> Setting for Option<T> {
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Setting for Vec<T> {
+    fn is_absent(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Setting for bool {
+    fn is_absent(&self) -> bool {
+        !self
     }
 }
 
@@ -375,14 +455,150 @@ mod tests {
     fn what_is_misspelt_is_named_with_its_place() {
         for (text, wanted) in [
             ("listen: nowhere\n", "mockreg.yaml:1:9"),
-            ("threads: 0\n", "mockreg.yaml:1:"),
+            ("threads: 0\n", "mockreg.yaml:1:10: "),
+            ("threads: 0\n", "(key `threads`)"),
             ("sed: 1\n", "seed"),
             ("seed: 1\npolicy:\n  delete_tag: false\n", "delete_tags"),
-            ("policy: {quotas: [{requests: 0, window: 1s}]}\n", "mockreg.yaml:1:"),
+            (
+                "auth: basicc\n",
+                "mockreg.yaml:1:7: unknown value `basicc`; did you mean `basic`? (key `auth`)",
+            ),
+            ("policy: {quotas: [{requests: 0, window: 1s}]}\n", "mockreg.yaml:1:30: "),
+            ("policy: {quotas: [{requests: 0, window: 1s}]}\n", "(key `policy.quotas[0].requests`)"),
+            ("policy:\n  chunk_min_length: 5 parsecs\n", "or plain bytes (key `policy.chunk_min_length`)"),
         ] {
             let error = written(text).unwrap_err();
             assert!(error.contains(wanted), "{text}: {error}");
         }
+        let sizes = written("policy: {chunk_min_length: 5MiB, manifest_limit: 4MiB}\n").unwrap().policy;
+        assert_eq!(
+            (sizes.chunk_min_length, sizes.manifest_limit),
+            (Some(ByteCount(5 << 20)), ByteCount(4 << 20))
+        );
+    }
+
+    /// What starting with a file says, which must be an error: the file is read, the registry set up and started.
+    fn refused(text: &str, typed: Settings) -> String {
+        let settings = typed.over(written(text).unwrap());
+        let any_port: Address = "127.0.0.1:0".parse().unwrap();
+        let settings = Settings { listen: Some(any_port), admin: Some(any_port), ..settings };
+        let started =
+            |builder: Builder| builder.start().map_err(|error| settings.placed(error, Failure::usage));
+        let failure = settings.builder().and_then(started);
+        format!("{:#}", failure.expect_err(text).error)
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named_with_its_place() {
+        for (text, wanted) in [
+            ("seed: 1\nvendor: hup\n", &["mockreg.yaml:2:9: ", "harbor-like, hub", "(key `vendor`)"][..]),
+            (
+                "policy:\n  quotas:\n    - {requests: 1, window: 0s}\n",
+                &["mockreg.yaml:3:29: ", "`quotas[0].window` is above 0"],
+            ),
+            (
+                "policy: {quotas: [{requests: 1, window: 1s, per: user}]}\n",
+                &["mockreg.yaml:1:50: ", "`quotas[0].per` is `user`", "--auth"],
+            ),
+            ("auth: bearer\n", &["mockreg.yaml:1:7: `auth` needs", "htpasswd -nbB"]),
+            ("\nanonymous_pull: true\n", &["mockreg.yaml:2:17: ", "`auth` asks nobody"]),
+            (
+                "auth: basic\nhtpasswd: no-such\n",
+                &["mockreg.yaml:2:11: ", "no-such cannot be read", "(key `htpasswd`)"],
+            ),
+            (
+                "catalog:\n  - no-such.yaml\n",
+                &["mockreg.yaml:2:5: ", "no-such.yaml cannot be read", "(key `catalog[0]`)"],
+            ),
+            (
+                "redirect_url: https://cdn.test\n",
+                &["mockreg.yaml:1:15: ", "--redirect-blobs", "`redirect_blobs`"],
+            ),
+            (
+                "policy: {redirects: {base_url: 'https://cdn.test'}}\n",
+                &["mockreg.yaml:1:32: ", "`redirects.base_url`"],
+            ),
+            ("tls_name: [x.test]\n", &["mockreg.yaml:1:11: ", "`tls_auto`"]),
+            ("seed: 1\ntls_key: x.pem\n", &["mockreg.yaml:2:10: ", "`tls_cert` and `tls_key`"]),
+            ("spill: /dev/null/x\n", &["mockreg.yaml:1:8: ", "(key `spill`)"]),
+            ("journal: /dev/null/x\n", &["mockreg.yaml:1:10: ", "(key `journal`)"]),
+        ] {
+            let error = refused(text, Settings::default());
+            for wanted in wanted {
+                assert!(error.contains(wanted), "{text}: {error}");
+            }
+        }
+        // What was typed has no place in the file, though the file has the key.
+        let typed = Settings { vendor: Some("hup".into()), ..Settings::default() };
+        assert!(refused("vendor: hub\n", typed).starts_with("there is no vendor profile"));
+    }
+
+    /// The example with every line that is commented out put in: `# key: value`, wherever it stands.
+    fn in_full(example: &str) -> String {
+        let line = |line: &str| {
+            let start = line.len() - line.trim_start().len();
+            let key = line[start..].strip_prefix("# ").unwrap_or_default();
+            let name = key.split(':').next().unwrap_or_default();
+            let is_key =
+                key.contains(": ") && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            if is_key { format!("{}{key}\n", &line[..start]) } else { format!("{line}\n") }
+        };
+        example.lines().map(line).collect()
+    }
+
+    /// A value with the keys of both.
+    fn merged(one: Value, other: Value) -> Value {
+        match (one, other) {
+            (Value::Object(mut one), Value::Object(other)) => {
+                for (key, value) in other {
+                    let before = one.remove(&key).unwrap_or_default();
+                    one.insert(key, merged(before, value));
+                }
+                Value::Object(one)
+            }
+            (Value::Array(one), Value::Array(other)) => Value::Array([one, other].concat()),
+            (Value::Null, value) | (value, _) => value,
+        }
+    }
+
+    /// The keys of a schema that are nowhere in `value`, which stands under `path`.
+    fn missing(schema: &Value, root: &Value, value: &Value, path: &str) -> Vec<String> {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let target =
+                root.pointer(reference.trim_start_matches('#')).expect("a reference leads somewhere");
+            return missing(target, root, value, path);
+        }
+        let mut lacking = Vec::new();
+        for choice in schema["anyOf"].as_array().into_iter().flatten() {
+            lacking.extend(missing(choice, root, value, path));
+        }
+        if let Some(items) = value.as_array() {
+            // Each key in one of them at least.
+            let all = items.iter().cloned().fold(Value::Null, merged);
+            lacking.extend(missing(&schema["items"], root, &all, &format!("{path}[]")));
+        }
+        for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            match value.get(key) {
+                Some(value) => lacking.extend(missing(schema, root, value, &path)),
+                None => lacking.push(path),
+            }
+        }
+        lacking
+    }
+
+    #[test]
+    fn the_example_shows_every_key() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+        let text = in_full(&std::fs::read_to_string(fixtures.join("mockreg.yaml")).unwrap());
+        document::read::<Settings>("mockreg.yaml in full", &text).unwrap();
+        let value: Value = document::read("mockreg.yaml in full", &text).unwrap();
+        let schema = schemars::schema_for!(Settings).to_value();
+        assert_eq!(missing(&schema, &schema, &value, ""), [""; 0]);
+        // A key that is left out is noticed, deep down too.
+        let without = text.replace("retry_after", "retry_later");
+        let value: Value = document::read("without", &without).unwrap();
+        assert_eq!(missing(&schema, &schema, &value, ""), [".policy.quotas[].refusal.retry_after"]);
     }
 
     #[test]

@@ -64,6 +64,11 @@ pub(super) fn nothing() -> Reply {
     error(StatusCode::NOT_FOUND, "NoSuchKey", "The specified key does not exist.")
 }
 
+/// The answer to what is no valid request.
+pub(super) fn malformed(detail: &str) -> Reply {
+    error(StatusCode::BAD_REQUEST, "InvalidRequest", detail)
+}
+
 fn refused(call: &Call) -> Option<Reply> {
     let redirects = call.core.redirects.as_ref()?;
     if call.target.endpoint != Endpoint::Blob {

@@ -54,7 +54,7 @@ async fn acceptable(
         && by_tag
         && !accept::names(&call.headers, manifest.media_type())
         && let Some(child) = for_usual_platform(&manifest)
-        && let Some(found) = call.core.find_manifest(call.repository(), &Reference::Digest(child)).await
+        && let Some(found) = call.core.find_manifest(call.repository(), &Reference::Digest(child)).await?
     {
         manifest = found;
     }
@@ -161,15 +161,15 @@ fn promised(call: &Call, reference: &Reference, bytes: &[u8]) -> Result<Digest, 
 /// The whole body, up to the largest manifest that is taken, and the room for it, which is taken as it comes: many
 /// clients at once are held to the budget as well.
 async fn body(call: &mut Call) -> Result<(Bytes, Room), Problem> {
-    let limit = call.core.policy.manifest_limit;
+    let limit = call.core.policy.manifest_limit.0;
     let too_large = || Problem::new(Fault::ManifestTooLarge, format!("a manifest has at most {limit} bytes"));
-    if call.announced().is_some_and(|length| length > limit as u64) {
+    if call.announced().is_some_and(|length| length > limit) {
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
     let mut room = Room::none(&call.core.workshop.storage.budget);
     while let Some(piece) = call.next().await? {
-        if bytes.len() + piece.len() > limit {
+        if (bytes.len() + piece.len()) as u64 > limit {
             return Err(too_large());
         }
         room.grow(piece.len() as u64).map_err(no_room)?;
@@ -191,7 +191,7 @@ async fn check_named(call: &Call, outline: &Outline) -> Result<(), Problem> {
     let manifests = outline.manifests.iter().map(|descriptor| ("manifest", descriptor));
     for (what, descriptor) in blobs.chain(manifests) {
         let (digest, declared) = (descriptor.digest(), descriptor.size());
-        match stored_size(call, what, digest.as_ref()).await {
+        match stored_size(call, what, digest.as_ref()).await? {
             None => missing.push(format!("{what} {digest}")),
             Some(stored) if stored != declared => differing.push(format!(
                 "{what} {digest} has {stored} bytes, and its descriptor says {declared}; declare its true size"
@@ -217,12 +217,12 @@ async fn check_named(call: &Call, outline: &Outline) -> Result<(), Problem> {
 }
 
 /// Bytes of what the repository has under `digest`; `None` if it has not.
-async fn stored_size(call: &Call, what: &str, digest: &str) -> Option<u64> {
-    let digest = digest.parse().ok()?;
+async fn stored_size(call: &Call, what: &str, digest: &str) -> Result<Option<u64>, Problem> {
+    let Ok(digest) = digest.parse() else { return Ok(None) };
     if what == "blob" {
-        return call.core.find_blob(call.repository(), &digest).await.map(|blob| blob.size());
+        let blob = call.core.find_blob(call.repository(), &digest).await?;
+        return Ok(blob.map(|blob| blob.size()));
     }
-    let reference = Reference::Digest(digest);
-    let manifest = call.core.find_manifest(call.repository(), &reference).await?;
-    Some(manifest.bytes.len() as u64)
+    let manifest = call.core.find_manifest(call.repository(), &Reference::Digest(digest)).await?;
+    Ok(manifest.map(|manifest| manifest.bytes.len() as u64))
 }

@@ -32,7 +32,7 @@ pub(super) async fn list(call: &Call) -> Result<Reply, Problem> {
     let wanted = |listing: &Listing| {
         !filtered || types(&()).any(|given| listing.artifact_type.as_deref() == Some(given))
     };
-    let listed = call.core.referrers(call.repository(), &subject).await;
+    let listed = call.core.referrers(call.repository(), &subject).await?;
     let after = last(call)?.map_or(Bound::Unbounded, Bound::Excluded);
     let entries = listed.range((after, Bound::Unbounded)).filter(|(_, listing)| wanted(listing));
     let (body, next) = page(entries, policy.referrers_page.unwrap_or(usize::MAX).max(1));

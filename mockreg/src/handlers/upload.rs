@@ -42,7 +42,7 @@ pub(super) async fn open(call: &mut Call) -> Result<Reply, Problem> {
     })?;
     let mut reply = with_place(StatusCode::ACCEPTED, call, &session, 0);
     if let Some(least) = call.core.policy.chunk_min_length {
-        reply.headers_mut().insert(CHUNK_MIN_LENGTH, HeaderValue::from(least));
+        reply.headers_mut().insert(CHUNK_MIN_LENGTH, HeaderValue::from(least.0));
     }
     Ok(reply)
 }
@@ -66,7 +66,10 @@ async fn mount(call: &Call) -> Result<Option<Reply>, Problem> {
     let digest = parse_digest(given)?;
     let policy = &call.core.policy;
     let found = match call.query.first("from") {
-        Some(from) if policy.mount && readable(call, from) => call.core.find_blob(from, &digest).await,
+        // What is still looked for is uploaded.
+        Some(from) if policy.mount && readable(call, from) => {
+            call.core.find_blob(from, &digest).await.ok().flatten()
+        }
         None if policy.anonymous_mount => call.core.find_blob_anywhere(&digest, |name| readable(call, name)),
         Some(_) | None => None,
     };
@@ -78,7 +81,7 @@ async fn mount(call: &Call) -> Result<Option<Reply>, Problem> {
 
 /// Whether the client may read a repository that it wants a blob of.
 fn readable(call: &Call, repository: &str) -> bool {
-    call.sender.access.may(repository, Action::Pull)
+    call.access.may(repository, Action::Pull)
 }
 
 /// `PATCH`: the next bytes, as a stream or as a chunk with its place.

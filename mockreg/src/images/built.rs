@@ -23,6 +23,16 @@ pub(crate) struct Built {
     weight: usize,
 }
 
+/// The digests of everything that a tag consists of. Computes them: not for async threads.
+pub(super) fn digests(spec: &TagSpec, tables: &Tables) -> Vec<Digest> {
+    let tagged = spec.build(tables);
+    let manifests = tagged.manifests().map(|stored| stored.digest);
+    let blobs = tagged.blobs().map(|blob| blob.digest);
+    // Layers that lie elsewhere are not served.
+    let layers = tagged.layers().filter(|layer| layer.plan.made().is_some()).map(|layer| layer.digest);
+    manifests.chain(blobs).chain(layers).collect()
+}
+
 impl Built {
     /// Builds what a tag names. Computes digests: not for async threads.
     pub(super) fn new(repository: Arc<str>, spec: TagSpec, tables: &Tables) -> Self {

@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use mockreg_proto::digest::{Algorithm, Digest};
 use mockreg_proto::reference::Reference;
-use mockreg_synth::LayerSpec;
 use mockreg_synth::catalogue::{Plan, PlannedRepository};
-use mockreg_synth::image::{PlannedLayer, TagSpec};
-use tokio::sync::OnceCell;
+use mockreg_synth::image::TagSpec;
 
-use super::built::Built;
-use super::index::{Index, Indexer};
+use super::built::{self, Built};
 use super::recent::ImageKey;
+use super::search::{PATIENCE, Search, Searching};
 use super::{Shared, computed};
 use crate::content::Content;
 use crate::manifest::Manifest;
@@ -29,7 +27,7 @@ pub(crate) struct Repository {
     id: u64,
     name: Arc<str>,
     source: Source,
-    index: OnceCell<Index>,
+    search: Arc<Search>,
 }
 
 /// What says which images there are.
@@ -66,43 +64,53 @@ impl Source {
 impl Repository {
     pub(super) fn new(shared: Arc<Shared>, name: &str, source: Source) -> Self {
         let id = shared.next_id();
-        Self { shared, id, name: name.into(), source, index: OnceCell::new() }
+        let search = Arc::new(Search::new(source.len(name)));
+        Self { shared, id, name: name.into(), source, search }
     }
 
     /// The manifest that `reference` names.
-    pub(crate) async fn manifest(&self, reference: &Reference) -> Option<Arc<Manifest>> {
+    ///
+    /// # Errors
+    /// It is still looked for, as everywhere here where a digest is asked for.
+    pub(crate) async fn manifest(&self, reference: &Reference) -> Result<Option<Arc<Manifest>>, Searching> {
         match reference {
             Reference::Tag(tag) => {
                 let number = match self.source.planned(&self.name) {
-                    Some(planned) => planned.find(tag.as_str())?,
-                    None => 0,
+                    Some(planned) => planned.find(tag.as_str()),
+                    None => Some(0),
                 };
-                Some(Arc::clone(self.built(number).await.root()))
+                let Some(number) = number else { return Ok(None) };
+                Ok(Some(Arc::clone(self.built(number).await.root())))
             }
-            Reference::Digest(digest) => self.holder(digest).await?.manifest(digest),
+            Reference::Digest(digest) => {
+                Ok(self.holder(digest).await?.and_then(|built| built.manifest(digest)))
+            }
         }
     }
 
     /// A blob of any of its images.
-    pub(crate) async fn blob(&self, digest: &Digest) -> Option<Content> {
-        self.holder(digest).await?.blob(digest)
+    pub(crate) async fn blob(&self, digest: &Digest) -> Result<Option<Content>, Searching> {
+        Ok(self.holder(digest).await?.and_then(|built| built.blob(digest)))
     }
 
     /// Its manifests that refer to `subject`.
-    pub(crate) async fn referrers(&self, subject: &Digest) -> Vec<Arc<Manifest>> {
+    pub(crate) async fn referrers(&self, subject: &Digest) -> Result<Vec<Arc<Manifest>>, Searching> {
         // Where there are none, nobody has to compute a digest to find that out.
         let any = self.source.planned(&self.name).is_some_and(|planned| planned.has_referrers());
-        match if any { self.holder(subject).await } else { None } {
-            Some(built) => built.referrers(subject),
-            None => Vec::new(),
-        }
+        let holder = if any { self.holder(subject).await? } else { None };
+        Ok(holder.map(|built| built.referrers(subject)).unwrap_or_default())
     }
 
     /// Up to `most` of its tags after `last`, in byte order, but those that are gone.
-    pub(crate) async fn tags_after(&self, last: Option<&str>, most: usize, gone: &Gone) -> Vec<String> {
+    pub(crate) async fn tags_after(
+        &self,
+        last: Option<&str>,
+        most: usize,
+        gone: &Gone,
+    ) -> Result<Vec<String>, Searching> {
         let mut dead = Vec::new();
         for digest in gone.manifests() {
-            if let Some(built) = self.holder(digest).await
+            if let Some(built) = self.holder(digest).await?
                 && built.root().digest == *digest
             {
                 dead.push(built.spec().untagged());
@@ -111,7 +119,7 @@ impl Repository {
         let Some(planned) = self.source.planned(&self.name) else {
             let shown =
                 last.is_none_or(|last| SHOWN_TAG > last) && dead.is_empty() && !gone.has_tag_name(SHOWN_TAG);
-            return if shown && most > 0 { vec![SHOWN_TAG.to_owned()] } else { Vec::new() };
+            return Ok(if shown && most > 0 { vec![SHOWN_TAG.to_owned()] } else { Vec::new() });
         };
         // An image that is gone takes all tags along that name one like it.
         let is_dead = |tag: &str| {
@@ -119,7 +127,7 @@ impl Repository {
             image.is_some_and(|image| dead.contains(&image))
         };
         let tags = planned.tags_after(last).filter(|tag| !gone.has_tag_name(tag));
-        tags.filter(|tag| dead.is_empty() || !is_dead(tag)).take(most).collect()
+        Ok(tags.filter(|tag| dead.is_empty() || !is_dead(tag)).take(most).collect())
     }
 
     /// An image, built off the async threads by whoever asks first; the others wait.
@@ -140,56 +148,25 @@ impl Repository {
     }
 
     /// An image that holds a manifest or a blob. Where none was built lately that does, every image of the repository
-    /// is, once.
-    async fn holder(&self, digest: &Digest) -> Option<Arc<Built>> {
+    /// is looked through, once.
+    async fn holder(&self, digest: &Digest) -> Result<Option<Arc<Built>>, Searching> {
         if digest.algorithm() != Algorithm::Sha256 {
-            return None;
+            return Ok(None);
         }
         let number = match self.shared.recent.holder(self.id, digest) {
-            Some(key) => key.number,
-            None if self.source.len(&self.name) == 1 => 0,
-            None => self.index().await.find(digest)?,
+            Some(key) => Some(key.number),
+            None if self.source.len(&self.name) == 1 => Some(0),
+            None => self.searched(digest).await?,
         };
+        let Some(number) = number else { return Ok(None) };
         let built = self.built(number).await;
-        built.holds(digest).then_some(built)
+        Ok(built.holds(digest).then_some(built))
     }
 
-    async fn index(&self) -> &Index {
-        let make = || async {
-            let (name, source, shared) =
-                (Arc::clone(&self.name), self.source.clone(), Arc::clone(&self.shared));
-            let size = match source.planned(&name) {
-                // Told to whoever waits; so many images are not planned for it.
-                Some(planned) => planned.images().take(MEASURED).map(|image| image.size()).sum(),
-                None => 0,
-            };
-            computed(&self.name, size, move || index(&name, &source, &shared))
-                .await
-                .expect("building planned images does not panic")
-        };
-        self.index.get_or_init(make).await
+    async fn searched(&self, digest: &Digest) -> Result<Option<u32>, Searching> {
+        let (name, source, shared) = (Arc::clone(&self.name), self.source.clone(), Arc::clone(&self.shared));
+        let digests = move |number| built::digests(&source.image(&name, number), &shared.tables);
+        self.search.begin(&self.name, &self.shared.searches, digests);
+        self.search.find(digest, PATIENCE).await
     }
-}
-
-/// Images whose size is added up for the log.
-const MEASURED: usize = 1000;
-
-/// Images whose layers are hashed beside each other for an index.
-const BATCH: u32 = 64;
-
-fn index(name: &Arc<str>, source: &Source, shared: &Shared) -> Index {
-    let mut indexer = Indexer::default();
-    let count = source.len(name);
-    for first in (0..count).step_by(BATCH as usize) {
-        let numbers = first..count.min(first.saturating_add(BATCH));
-        let images: Vec<TagSpec> = numbers.clone().map(|number| source.image(name, number)).collect();
-        let layers: Vec<LayerSpec> =
-            images.iter().flat_map(TagSpec::layers).filter_map(PlannedLayer::spec).collect();
-        shared.tables.prepare(&layers);
-        for (number, image) in numbers.zip(images) {
-            let built = Built::new(Arc::clone(name), image, &shared.tables);
-            indexer.add(number, built.digests());
-        }
-    }
-    indexer.finish()
 }

@@ -1,8 +1,6 @@
 //! Counting requests against quotas, by governor. Clients are bounded in number, and what is asked about a client
 //! without counting it (a HEAD) is answered from the last count.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -13,35 +11,11 @@ use governor::{Quota as Cells, RateLimiter};
 use http::{HeaderMap, Method};
 use mockreg_proto::journal::Kind;
 
-use super::{Per, Quota};
+use super::Quota;
+use super::clients::{Client, Clients, Key};
 use crate::problem::Problem;
 
-/// Most clients that are told apart at once, for each quota; those that come later share a bucket. A flood of
-/// addresses must not take memory without end.
-pub(crate) const MAX_CLIENTS: usize = 65_536;
-
 type Limiter = RateLimiter<Key, DefaultKeyedStateStore<Key>, DefaultClock, StateInformationMiddleware>;
-
-/// Who a request is from.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    pub(crate) address: IpAddr,
-    /// Absent where nobody logged in.
-    pub(crate) user: Option<String>,
-}
-
-/// Who a request counts against.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Key {
-    /// Everybody at an address.
-    Address(IpAddr),
-    /// One user.
-    User(String),
-    /// Everybody.
-    All,
-    /// Those that came when [`MAX_CLIENTS`] were there already.
-    Others,
-}
 
 /// What a bucket says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +42,7 @@ struct Meter {
 struct Buckets {
     limiter: Limiter,
     /// What was left when a client was last counted.
-    seen: HashMap<Key, (u32, Instant)>,
+    seen: Clients<(u32, Instant)>,
 }
 
 impl Meters {
@@ -111,15 +85,6 @@ impl Meters {
 }
 
 impl Client {
-    /// Who shares what is allotted `per` this.
-    pub(crate) fn key(&self, per: Per) -> Key {
-        match (per, &self.user) {
-            (Per::All, _) => Key::All,
-            (Per::User, Some(user)) => Key::User(user.clone()),
-            (Per::User | Per::Address, _) => Key::Address(self.address),
-        }
-    }
-
     /// What the quota is counted by, as a header has it.
     fn source(&self) -> String {
         self.user.clone().unwrap_or_else(|| self.address.to_string())
@@ -130,17 +95,16 @@ impl Buckets {
     fn new(quota: &Quota, interval: Duration) -> Self {
         let cells =
             Cells::with_period(interval).expect("the interval is above 0").allow_burst(quota.requests);
-        Self { limiter: RateLimiter::keyed(cells).with_middleware(), seen: HashMap::new() }
+        Self { limiter: RateLimiter::keyed(cells).with_middleware(), seen: Clients::default() }
     }
 
-    /// `key`, or that of the others where there is no room for one more.
+    /// The place of a client. What was last counted a window ago is full again, and need not be kept.
     fn place(&mut self, key: Key, window: Duration) -> Key {
-        if self.seen.len() < MAX_CLIENTS || self.seen.contains_key(&key) {
-            return key;
-        }
-        self.limiter.retain_recent();
-        self.seen.retain(|_, (_, then)| then.elapsed() < window);
-        if self.seen.len() < MAX_CLIENTS { key } else { Key::Others }
+        let Self { limiter, seen } = self;
+        seen.place(key, |seen| {
+            limiter.retain_recent();
+            seen.retain(|_, (_, then)| then.elapsed() < window);
+        })
     }
 }
 
@@ -169,7 +133,7 @@ impl Meter {
         let counted = buckets.limiter.check_key(&key);
         let wait = counted.as_ref().err().map(|early| early.wait_time_from(buckets.limiter.clock().now()));
         let remaining = counted.as_ref().map_or(0, StateSnapshot::remaining_burst_capacity);
-        buckets.seen.insert(key, (remaining, Instant::now()));
+        buckets.seen.entry(key).insert_entry((remaining, Instant::now()));
         let reading = self.reading(remaining);
         wait.map_or(Ok(reading), |wait| Err((reading, wait)))
     }
@@ -188,12 +152,13 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::num::NonZeroU32;
 
     use mockreg_proto::units::Span;
 
     use super::*;
-    use crate::quota::{Counted, QuotaHeaders, Refusal};
+    use crate::quota::{Counted, Per, QuotaHeaders, Refusal};
 
     fn hub(requests: u32) -> Quota {
         Quota {
@@ -252,16 +217,5 @@ mod tests {
         assert!(!remaining(&meters, &Method::GET, &one).0);
         std::thread::sleep(window);
         assert!(remaining(&meters, &Method::GET, &one).0);
-    }
-
-    #[test]
-    fn clients_beyond_the_bound_share_a_bucket() {
-        let quota = hub(1);
-        let mut buckets = Buckets::new(&quota, Duration::from_secs(1));
-        let address = |n: u32| Key::Address(IpAddr::from(n.to_be_bytes()));
-        buckets.seen = (0..MAX_CLIENTS as u32).map(|n| (address(n), (0, Instant::now()))).collect();
-        assert_eq!(buckets.place(address(7), quota.window.0), address(7));
-        assert_eq!(buckets.place(address(u32::MAX), quota.window.0), Key::Others);
-        assert_eq!(buckets.place(address(u32::MAX), Duration::ZERO), address(u32::MAX));
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Repository {
     referrers: HashMap<Digest, BTreeSet<Digest>>,
     /// Shared with whoever looks things up, and copied when it changes meanwhile.
     pub(super) gone: Arc<Gone>,
+    /// Something was pushed here, whether it is still there or not.
+    pub(super) pushed: bool,
 }
 
 /// Deleted tags, manifests and blobs of images that nobody pushed: those images can be made again at any time, so
@@ -77,7 +79,14 @@ impl Repository {
         self.manifests.get(digest)
     }
 
+    /// Links a blob. Whether it was not linked before.
+    pub(super) fn put_blob(&mut self, digest: Digest) -> bool {
+        self.pushed = true;
+        self.blobs.insert(digest)
+    }
+
     pub(super) fn put_manifest(&mut self, manifest: Manifest, tags: &[Tag]) {
+        self.pushed = true;
         let digest = manifest.digest;
         if let Some(referrer) = &manifest.referrer {
             self.referrers.entry(referrer.subject).or_default().insert(digest);

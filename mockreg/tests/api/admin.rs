@@ -5,7 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use mockreg::{Registry, StartError};
-use mockreg_proto::journal::Record;
+use mockreg_proto::journal::{Entry, Record};
+use mockreg_synth::catalogue::{Catalogue, Plan};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client, foreign, image, open_upload, push_blob, registry};
@@ -65,10 +66,8 @@ fn health_metrics_and_counters() {
 fn every_error_is_json_with_a_reason() {
     let registry = registry();
     let too_large = vec![b' '; (16 << 20) + 1];
-    let cases: [(&str, &str, &[u8], u16, &str); 6] = [
+    let cases: [(&str, &str, &[u8], u16, &str); 4] = [
         ("GET", "/nothing", b"", 404, "/nothing"),
-        ("POST", "/journal", b"", 405, "Allow"),
-        ("PATCH", "/catalog", b"{}", 405, "Allow"),
         ("GET", "/journal?since=abc", b"", 400, "since"),
         ("POST", "/reset", b"[", 400, "request body"),
         ("PUT", "/catalog", &too_large, 413, "16777216"),
@@ -83,7 +82,48 @@ fn every_error_is_json_with_a_reason() {
         assert!(answer.text().ends_with("}\n"), "{answer:?}");
         let error = answer.json()["error"].as_str().unwrap_or_default().to_owned();
         assert!(error.contains(says), "{path}: {error}");
-        assert_eq!(answer.header("allow").is_some(), status == 405, "{answer:?}");
+        assert_eq!(answer.header("allow"), None, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_wrong_method_is_told_the_right_ones_on_every_route() {
+    let registry = registry();
+    let mut admin = admin(&registry);
+    let document = admin.get("/openapi.json").json();
+    let mut paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    paths.sort_unstable();
+    let table = [
+        ("/catalog", &["GET", "HEAD", "PUT"][..]),
+        ("/counters", &["GET", "HEAD"]),
+        ("/healthz", &["GET", "HEAD"]),
+        ("/journal", &["DELETE", "GET", "HEAD"]),
+        ("/metrics", &["GET", "HEAD"]),
+        ("/openapi.json", &["GET", "HEAD"]),
+        ("/readyz", &["GET", "HEAD"]),
+        ("/reset", &["POST"]),
+        ("/verify", &["POST"]),
+    ];
+    assert_eq!(table.map(|(path, _)| path)[..], paths[..], "every route has a row");
+    for (path, methods) in table {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            if methods.contains(&method) {
+                continue;
+            }
+            let answer = admin.send(method, path, &[], b"");
+            assert_eq!((answer.status, answer.header("content-type")), (405, Some("application/json")));
+            let sorted = |list: &str| {
+                let mut list: Vec<_> = list.split(',').map(|method| method.trim().to_owned()).collect();
+                list.sort_unstable();
+                list
+            };
+            assert_eq!(sorted(answer.header("allow").unwrap()), methods, "{method} {path}");
+            let error = answer.json()["error"].as_str().unwrap().to_owned();
+            let told = error.strip_prefix(&format!("{method} {path}: this route answers ")).unwrap_or(&error);
+            assert_eq!(sorted(told), methods, "{method} {path}: {error}");
+        }
+        let bare = admin.send("HEAD", path, &[], b"");
+        assert_eq!(bare.status == 405, !methods.contains(&"HEAD"), "HEAD {path}");
     }
 }
 
@@ -248,6 +288,36 @@ fn a_follower_that_falls_behind_reads_of_the_gap() {
     assert_eq!(lines[1]["seq"], 6);
 }
 
+/// A plain read tells of lost lines as a follower is told: those that were cleared, to one who had read on, and nothing
+/// to one who begins.
+#[test]
+fn a_plain_read_tells_of_lost_lines() {
+    let registry = registry();
+    let mut client = Client::of(&registry);
+    let mut admin = admin(&registry);
+    let read = |admin: &mut Client, since: u64| -> Vec<Result<u64, (u64, u64)>> {
+        let text = admin.get(&format!("/journal?since={since}")).text();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let told = |entry| match entry {
+            Entry::Record(record) => Ok(record.seq),
+            Entry::Gap { gap } => Err((gap.after, gap.missing)),
+        };
+        lines.map(told).collect()
+    };
+    (0..5).for_each(|_| assert_eq!(client.get("/v2/").status, 200));
+    assert_eq!(read(&mut admin, 4), [Ok(5)]);
+    admin.send("DELETE", "/journal", &[], b"");
+    assert_eq!(read(&mut admin, 0), []);
+    assert_eq!(read(&mut admin, 2), [Err((2, 3))], "also where nothing has come since");
+    client.get("/v2/");
+    client.get("/v2/");
+    assert_eq!(read(&mut admin, 0), [Ok(6), Ok(7)]);
+    assert_eq!(read(&mut admin, 2), [Err((2, 3)), Ok(6), Ok(7)]);
+    assert_eq!(read(&mut admin, 5), [Ok(6), Ok(7)]);
+    assert_eq!(read(&mut admin, 7), []);
+    assert_eq!(read(&mut admin, 100), []);
+}
+
 #[test]
 fn the_catalogue_is_given_back_as_it_was_put() {
     let registry = registry();
@@ -264,8 +334,26 @@ fn the_catalogue_is_given_back_as_it_was_put() {
     assert!(other.image("c", "v2").is_some());
     // What was planned by a program is in no document.
     let planned = Registry::builder().image("app", "v1", "10kb").start().unwrap();
-    let refused = Client::new(planned.admin_addr()).get("/catalog");
-    assert!(refused.status == 409 && refused.json()["error"].is_string(), "{refused:?}");
+    let catalogue = || mockreg_proto::document::read::<Catalogue>("test", yaml).unwrap();
+    let several = Registry::builder().catalogue(catalogue()).catalogue(catalogue()).start().unwrap();
+    for (registry, says) in [(planned, "planned by the program"), (several, "several catalogues")] {
+        let mut admin = Client::new(registry.admin_addr());
+        let refused = admin.get("/catalog");
+        let error = refused.json()["error"].as_str().unwrap_or_default().to_owned();
+        assert!(
+            refused.status == 409 && error.contains(says) && error.contains("PUT /catalog"),
+            "{refused:?}"
+        );
+        assert_eq!(admin.send("PUT", "/catalog", &[], yaml.as_bytes()).status, 204);
+        assert_eq!(admin.get("/catalog").json(), given.json());
+    }
+    // A push is no part of it, and nothing planned is nothing.
+    let bare = Registry::builder().images(Vec::new()).plan(Plan::default()).start().unwrap();
+    push_blob(&mut Client::of(&bare), "a", b"content");
+    assert_eq!(Client::new(bare.admin_addr()).get("/catalog").json(), empty.json());
+    let one =
+        Registry::builder().plan(Plan::new(catalogue()).unwrap()).plan(Plan::default()).start().unwrap();
+    assert_eq!(Client::new(one.admin_addr()).get("/catalog").json(), given.json());
 }
 
 #[test]

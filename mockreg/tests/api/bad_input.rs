@@ -142,6 +142,51 @@ fn what_is_no_request_gets_an_error_body_like_any_other() {
 }
 
 #[test]
+fn a_request_names_its_host_once() {
+    let registry = registry();
+    for (head, status, says) in [
+        ("GET /v2/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 200, ""),
+        ("GET /v2/ HTTP/1.0\r\n\r\n", 200, ""),
+        ("GET /v2/ HTTP/1.1\r\n\r\n", 400, "no Host header"),
+        ("GET http://a.test/v2/ HTTP/1.1\r\n\r\n", 400, "no Host header"),
+        ("GET /v2/ HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n", 400, "more than one Host"),
+        ("GET /v2/ HTTP/1.1\r\nHost: a\"b\r\n\r\n", 400, "is no host"),
+        ("PUT /v2/a/manifests/v1 HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 400, "no Host header"),
+    ] {
+        let mut client = Client::of(&registry);
+        client.raw(head.as_bytes());
+        let answer = client.answer(false);
+        assert_eq!(answer.status, status, "{head}: {answer:?}");
+        if status == 400 {
+            assert_eq!(answer.code(), "UNSUPPORTED");
+            assert!(answer.details().contains(says), "{answer:?}");
+        }
+    }
+}
+
+/// RFC 9112 §6.3: such a request may be served by its chunks, and its connection ends in any case. What follows it on
+/// the connection could be a request by one reading and a body by the other, so it is neither.
+#[test]
+fn a_body_with_both_lengths_is_read_in_chunks_and_ends_the_connection() {
+    let registry = registry();
+    let lengths = [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+    ];
+    for lengths in lengths {
+        let mut client = Client::of(&registry);
+        let location = open_upload(&mut client, "a");
+        client.raw(format!("PATCH {location} HTTP/1.1\r\nHost: x\r\n{lengths}\r\n\r\n").as_bytes());
+        client.raw(b"3\r\nabc\r\n0\r\n\r\nGET /v2/hidden/tags/list HTTP/1.1\r\nHost: x\r\n\r\n");
+        let answer = client.answer(false);
+        assert_eq!((answer.status, answer.header("range")), (202, Some("0-2")), "{answer:?}");
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(client.is_ended());
+    }
+    assert!(registry.journal().iter().all(|record| record.repository != "hidden"));
+}
+
+#[test]
 fn tls_on_the_plain_port_is_told_so_and_counted_apart() {
     let registry = registry();
     let mut client = Client::of(&registry);

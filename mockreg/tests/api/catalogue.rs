@@ -182,3 +182,28 @@ fn ten_terabytes_are_served_at_once() {
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     wait_for(&registry, |record| record.status == 206);
 }
+
+/// Digests that this process has not handed out: of the first and last image, of none, all at once and again.
+#[test]
+fn a_digest_is_found_among_thousands_of_images_or_not_at_all() {
+    let text =
+        "schema_version: 1\nrepositories: [{name: a, tags: {prefix: v, count: 3000}, layers: [2kB, 1kB]}]";
+    let (known, asked) = (with(text), with(text));
+    let digest = |tag: &str| manifest(&mut Client::of(&known), "a", tag).0;
+    let (first, last) = (digest("v1"), digest("v3000"));
+    let unknown = Digest::of(b"nobody has this");
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            for (path, status) in [
+                (format!("/v2/a/manifests/{last}"), 200),
+                (format!("/v2/a/manifests/{first}"), 200),
+                (format!("/v2/a/manifests/{unknown}"), 404),
+                (format!("/v2/a/blobs/{unknown}"), 404),
+            ] {
+                let asked = &asked;
+                scope.spawn(move || assert_eq!(Client::of(asked).get(&path).status, status, "{path}"));
+            }
+        }
+    });
+    assert_eq!(Client::of(&asked).get(&format!("/v2/a/blobs/{unknown}")).code(), "BLOB_UNKNOWN");
+}

@@ -172,6 +172,36 @@ fn what_the_registry_makes_is_deleted_until_it_is_pushed_or_reset() {
     check(&registry, &[head("another catalogue", &by_digest, 200)]);
 }
 
+/// What is listed is what was pushed to and what the catalogue has: a deletion alone makes no repository.
+#[test]
+fn a_repository_of_an_old_catalogue_is_listed_no_more() {
+    let registry = with_catalogue();
+    let mut client = Client::of(&registry);
+    push_blob(&mut client, "pushed", b"content");
+    let blob = Digest::of(b"content");
+    let listed = |wanted: &'static str| Case::new("listed", "GET", "/v2/_catalog", 200).says(wanted);
+    check(
+        &registry,
+        &[
+            delete("/v2/app/manifests/v2", 202),
+            delete("/v2/synth/10kb/manifests/v1", 202),
+            delete(format!("/v2/pushed/blobs/{blob}"), 202),
+            listed(r#"{"repositories":["app","pushed"]}"#),
+        ],
+    );
+    let other = CATALOGUE.replace("app", "new");
+    Client::new(registry.admin_addr()).send("PUT", "/catalog", &[], other.as_bytes());
+    check(
+        &registry,
+        &[
+            listed(r#"{"repositories":["new","pushed"]}"#),
+            Case::new("gone", "GET", "/v2/app/tags/list", 404).code("NAME_UNKNOWN"),
+            Case::new("empty", "GET", "/v2/pushed/tags/list", 200).says(r#""tags":[]"#),
+            head("made again", "/v2/synth/10kb/manifests/v1", 200),
+        ],
+    );
+}
+
 #[test]
 fn a_tag_pushed_over_one_of_the_catalogue_does_not_uncover_it() {
     let registry = with_catalogue();

@@ -224,3 +224,23 @@ async fn stopping_ends_streams() {
     // However it ends, it does.
     let _ = tokio::time::timeout(TIMEOUT, client.connection).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_one_host() {
+    let registry = plain();
+    let mut client = Client::of(&registry).await;
+    let (path, whole) = ("/v2/".to_owned(), format!("{}/v2/", registry.url()));
+    let own = registry.registry_addr().to_string();
+    for (uri, hosts, status) in [
+        (&whole, &[][..], 200),
+        (&whole, &[own.as_str()], 200),
+        (&whole, &["other.test"], 400),
+        (&path, &["other.test"], 200),
+        (&path, &[], 400),
+        (&path, &["other.test", "other.test"], 400),
+    ] {
+        let headers: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+        let (answer, _) = client.begin_at("GET", uri, &headers, true).await;
+        assert_eq!(read(answer).await.status, status, "{uri} {hosts:?}");
+    }
+}

@@ -62,7 +62,19 @@ impl Client {
         headers: &[(&str, &str)],
         bare: bool,
     ) -> (ResponseFuture, SendStream<Bytes>) {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.origin));
+        let uri = format!("{}{path}", self.origin);
+        self.begin_at(method, &uri, headers, bare).await
+    }
+
+    /// As [`Client::begin`], with all of the URL; a path alone has no `:authority`.
+    pub(crate) async fn begin_at(
+        &mut self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        bare: bool,
+    ) -> (ResponseFuture, SendStream<Bytes>) {
+        let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

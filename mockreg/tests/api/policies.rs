@@ -4,6 +4,7 @@ use mockreg::Registry;
 use mockreg::policy::{Accept, Catalog, Policy};
 use mockreg_proto::digest::Digest;
 use mockreg_proto::media_type::{DOCKER_LIST, OCI_INDEX, OCI_MANIFEST};
+use mockreg_proto::units::ByteCount;
 use serde_json::json;
 
 use crate::client::{
@@ -129,7 +130,7 @@ fn manifests_of_other_kinds_and_sizes_are_taken_where_the_policy_says_so() {
     let registry = with(Policy {
         schema1: true,
         allow_any_media_type: true,
-        manifest_limit: 2_000,
+        manifest_limit: ByteCount(2_000),
         ..Policy::default()
     });
     let mut client = Client::of(&registry);
@@ -232,7 +233,7 @@ fn uploads_may_be_opened_in_other_ways() {
         single_post: false,
         mount: false,
         anonymous_mount: false,
-        chunk_min_length: Some(1_048_576),
+        chunk_min_length: Some(ByteCount(1_048_576)),
         upload_state: true,
         ..Policy::default()
     });

@@ -177,9 +177,15 @@ fn what_cannot_be_meant_is_refused() {
     let short = TokenPolicy { lifetime: Span(Duration::ZERO), ..TokenPolicy::default() };
     let huge = TokenPolicy { padded_to: ByteCount(1 << 20), ..TokenPolicy::default() };
     let nowhere = RedirectPolicy { base_url: Some("foo".into()), ..RedirectPolicy::default() };
+    let homeless = RedirectPolicy { base_url: Some("https://cdn.test".into()), ..RedirectPolicy::default() };
+    let nobody = Quota { per: Per::User, ..once(Vec::new(), Refusal::default()) };
+    let nameless = Bandwidth { up: Some(ByteRate(1)), per: Per::User, ..Bandwidth::default() };
     for (policy, key) in [
-        (Policy { quotas: vec![endless], ..Policy::default() }, "quotas[0]"),
-        (Policy { quotas: vec![unheard], ..Policy::default() }, "FETCH"),
+        (Policy { quotas: vec![endless], ..Policy::default() }, "quotas[0].window"),
+        (Policy { quotas: vec![unheard], ..Policy::default() }, "quotas[0].on[0].methods[0]"),
+        (Policy { quotas: vec![nobody], ..Policy::default() }, "quotas[0].per"),
+        (Policy { bandwidth: nameless, ..Policy::default() }, "bandwidth.per"),
+        (Policy { redirects: homeless, ..Policy::default() }, "redirects.base_url"),
         (Policy { tags_page_max: Some(0), ..Policy::default() }, "tags_page_max"),
         (Policy { bandwidth: standing, ..Policy::default() }, "bandwidth.down"),
         (Policy { tokens: short, ..Policy::default() }, "tokens.lifetime"),
@@ -188,6 +194,7 @@ fn what_cannot_be_meant_is_refused() {
     ] {
         let refused = Registry::builder().policy(policy).start();
         let Err(StartError::Policy(error)) = refused else { panic!("{key}: {refused:?}") };
-        assert!(error.to_string().contains(key), "{error}");
+        assert_eq!(error.key(), Some(key), "{error}");
+        assert!(error.to_string().starts_with(&format!("`{key}` ")), "{error}");
     }
 }

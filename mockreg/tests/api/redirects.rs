@@ -94,7 +94,7 @@ fn the_redirect_leads_to_the_host_that_the_client_knows() {
         ("reg.test:7777", format!("http://reg.test:{port}/v2/")),
         ("[::1]:7777", format!("http://[::1]:{port}/v2/")),
         ("[::1]", format!("http://[::1]:{port}/v2/")),
-        ("<nonsense>", format!("http://127.0.0.1:{port}/v2/")),
+        ("a~b", format!("http://127.0.0.1:{port}/v2/")),
     ] {
         let mut client = Client::of(&registry);
         client.raw(format!("GET {} HTTP/1.1\r\nHost: {host}\r\n\r\n", blob()).as_bytes());
@@ -129,6 +129,9 @@ fn what_the_second_listener_does_not_take_is_refused_in_xml() {
         assert_eq!((answer.status, xml_code(&answer).as_str()), (status, code), "{method} {path}");
     }
     assert_eq!(client.get(&path).status, 200, "the connection and the URL are still good");
+    client.raw(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes());
+    let hostless = client.answer(false);
+    assert_eq!((hostless.status, xml_code(&hostless).as_str()), (400, "InvalidRequest"));
     let lenient = start(RedirectPolicy { takes_authorization: true, ..RedirectPolicy::default() });
     let path = target(&lenient);
     assert_eq!(downloads(&lenient).send("GET", &path, &[("Authorization", "Bearer x")], b"").status, 200);

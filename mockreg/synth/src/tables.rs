@@ -313,6 +313,10 @@ fn keep(archive: &dyn Archive, spec: LayerSpec, digests: LayerDigests) {
 
 /// Does the jobs in their order, on as many threads as there are processors.
 pub(crate) fn in_parallel<T: Send>(jobs: Vec<T>, work: impl Fn(T) + Sync) {
+    // Counting the processors reads the files of control groups: far longer than most single jobs, or none, take.
+    if jobs.len() < 2 {
+        return jobs.into_iter().for_each(work);
+    }
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
     let jobs = Mutex::new(jobs.into_iter());
     let next = || lock(&jobs).next();

@@ -88,6 +88,8 @@ mod images;
 mod inflow;
 mod journal;
 mod journal_file;
+#[cfg(target_os = "linux")]
+mod lending;
 mod manifest;
 mod metrics;
 mod pace;

@@ -80,6 +80,7 @@ mod core;
 mod counters;
 mod coverage;
 mod delivery;
+mod directory;
 mod exchange;
 mod handlers;
 mod hashing;

@@ -68,6 +68,7 @@
 mod admin;
 mod assertions;
 mod auth;
+mod authorities;
 mod body;
 mod budget;
 mod cache;

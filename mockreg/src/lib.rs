@@ -68,6 +68,7 @@
 mod admin;
 mod assertions;
 mod auth;
+mod authorities;
 mod body;
 mod budget;
 mod cache;
@@ -80,6 +81,7 @@ mod core;
 mod counters;
 mod coverage;
 mod delivery;
+mod directory;
 mod exchange;
 mod handlers;
 mod hashing;

@@ -4,9 +4,13 @@ mod ca;
 mod describe;
 mod healthcheck;
 mod layer;
+mod number;
 mod serve;
 mod settings;
+mod table_cache;
 mod tables;
+mod ticker;
+mod trust;
 mod vendor;
 mod verify;
 
@@ -16,7 +20,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::cache::CacheDir;
 use crate::server::tables;
 
 /// Exit code when something could not start or be reached.
@@ -46,13 +49,16 @@ Examples:
   mockreg layer synth/10mb | tar tzv
       One layer, without a registry.
   mockreg verify http://127.0.0.1:5000/synth/10mb http://127.0.0.1:5001/mirror/10mb
-      Whether a copy is the same, byte for byte.";
+      Whether a copy is the same, byte for byte.
+
+Exit codes:
+  0 done   1 what was checked is wrong   2 wrong command line or file   3 something could not be started or reached";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a registry until Ctrl-C or SIGTERM
     Serve(Box<serve::Serve>),
-    /// Say what a catalogue holds, with every digest
+    /// Say what a catalogue holds, without serving it
     Describe(describe::Describe),
     /// Write the bytes of one synthetic layer to standard output, or its digests
     Layer(layer::LayerCommand),
@@ -63,8 +69,8 @@ enum Command {
     /// Say how well-known registries differ from the specification
     Vendor(vendor::VendorCommand),
     /// Compare two repositories or registries, byte for byte
-    Verify(verify::Verify),
-    /// Ask a running server whether it is well; exits with 0 if it is
+    Verify(Box<verify::Verify>),
+    /// Ask a running server whether it is well
     Healthcheck(healthcheck::Healthcheck),
 }
 
@@ -92,21 +98,6 @@ impl Failure {
     }
 }
 
-/// Where results are kept between runs.
-#[derive(Debug, clap::Args)]
-struct Cache {
-    /// Keep checkpoints and digests of layers in this directory, so that the next run finds them [default:
-    /// stormyard in $XDG_CACHE_HOME or ~/.cache]
-    #[arg(long, value_name = "DIR")]
-    table_cache: Option<std::path::PathBuf>,
-}
-
-impl Cache {
-    fn open(&self) -> CacheDir {
-        CacheDir::open(self.table_cache.clone())
-    }
-}
-
 /// Runs the program: reads the command line, does what it says, prints what went wrong.
 pub fn main() -> ExitCode {
     let command = Arguments::parse().command;
@@ -121,16 +112,19 @@ pub fn main() -> ExitCode {
         Command::Tables(tables) => tables.run(),
         Command::Ca(ca) => ca.run(),
         Command::Vendor(vendor) => vendor.run(),
-        Command::Verify(verify) => verify.run(),
+        Command::Verify(verify) => return exit(verify.run()),
         Command::Healthcheck(check) => check.run(),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, error }) => {
-            eprintln!("mockreg: {error:#}");
-            ExitCode::from(code)
-        }
-    }
+    exit(done.map(|()| 0))
+}
+
+/// The exit code of a command, and what went wrong for people.
+fn exit(done: Result<u8, Failure>) -> ExitCode {
+    let code = done.unwrap_or_else(|Failure { code, error }| {
+        eprintln!("mockreg: {error:#}");
+        code
+    });
+    ExitCode::from(code)
 }
 
 /// Logs to standard error, as much as `RUST_LOG` asks for, else from `level` on.

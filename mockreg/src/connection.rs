@@ -22,9 +22,9 @@ use crate::call::{Door, Entrance};
 use crate::core::Core;
 use crate::tls::{H2, Terminator};
 
-/// Send buffer of a connection from this machine: 45 % faster there than what the kernel grows to by itself. A real
-/// link needs what the kernel finds out, so it is set for no other.
-const LOOPBACK_SEND_BUFFER: usize = 208 << 10;
+/// Send buffer of a connection from this machine: a tenth faster there than a quarter of it, and steadier than what the
+/// kernel grows to by itself. A real link needs what the kernel finds out, so it is set for no other.
+const LOOPBACK_SEND_BUFFER: usize = 1 << 20;
 /// How long a client may leave an answer unread before the connection is given up: far beyond any pause that a
 /// client makes on purpose, and no connection is held for ever.
 const WRITE_STALL: Duration = Duration::from_secs(600);
@@ -125,7 +125,7 @@ async fn speak(line: Line, stream: TcpStream, greeting: Greeting) {
     let core = Arc::clone(&line.core);
     match (&core.tls, greeting) {
         (_, Greeting::Nothing) => {}
-        (None, Greeting::Http1) => http1::speak(&line, stream).await,
+        (None, Greeting::Http1) => http1::speak(&line, lending(stream)).await,
         (None, Greeting::Http2) => http2::speak(&line, buffered(stream)).await,
         (None, Greeting::Tls) => {
             core.telemetry.metrics.tls_hellos.inc();
@@ -134,6 +134,17 @@ async fn speak(line: Line, stream: TcpStream, greeting: Greeting) {
         (Some(tls), Greeting::Tls) => encrypted(&line, tls, stream).await,
         (Some(_), Greeting::Http1 | Greeting::Http2) => tell(stream, SPEAK_TLS).await,
     }
+}
+
+/// Pieces of layers are lent to the kernel where it has a call for that.
+#[cfg(target_os = "linux")]
+fn lending(stream: TcpStream) -> crate::lending::Lending {
+    crate::lending::Lending::new(stream)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lending(stream: TcpStream) -> TcpStream {
+    stream
 }
 
 fn buffered(stream: TcpStream) -> BufReader<TcpStream> {

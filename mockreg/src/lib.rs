@@ -68,6 +68,7 @@
 mod admin;
 mod assertions;
 mod auth;
+mod authorities;
 mod body;
 mod budget;
 mod cache;
@@ -80,6 +81,7 @@ mod core;
 mod counters;
 mod coverage;
 mod delivery;
+mod directory;
 mod exchange;
 mod handlers;
 mod hashing;
@@ -89,6 +91,8 @@ mod images;
 mod inflow;
 mod journal;
 mod journal_file;
+#[cfg(target_os = "linux")]
+mod lending;
 mod manifest;
 mod metrics;
 mod pace;

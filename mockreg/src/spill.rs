@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
+use crate::directory;
+
 /// Bytes read in one go: each connection that is served from disk holds about so many.
 const READ: usize = 64 << 10;
 
@@ -49,10 +51,10 @@ pub(crate) struct Piece {
 }
 
 impl Spill {
-    /// A file in `directory`, which is created where it is missing; for pieces of `piece` bytes.
+    /// A file in `directory`, which is made where only it is missing; for pieces of `piece` bytes.
     pub(crate) fn open(directory: &Path, piece: usize) -> io::Result<Arc<Self>> {
         static OPENED: AtomicU64 = AtomicU64::new(0);
-        fs::create_dir_all(directory)?;
+        directory::ensure(directory)?;
         let ordinal = OPENED.fetch_add(1, Ordering::Relaxed);
         let path = directory.join(format!("mockreg-{}-{ordinal}.spill", process::id()));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;

@@ -21,12 +21,12 @@ static RUNNING: Semaphore = Semaphore::const_new(2);
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    /// Where the content should have come from: `http://127.0.0.1:5000/library/app`, or without a name for all
-    /// repositories.
+    /// Where the content should have come from: `http://127.0.0.1:5000/library/app:v1`, without the tag for all tags, and
+    /// without the name for all repositories.
     source: String,
     /// Where it should be.
     destination: String,
-    /// Only these tags. Default: all.
+    /// Only these tags. Default: those of the addresses, else all.
     #[serde(default)]
     tags: Vec<String>,
     /// Whether the destination may have more. Default: no.
@@ -38,9 +38,12 @@ pub(super) struct Asked {
     /// `name:password` for the destination.
     #[serde(default)]
     destination_user: Option<String>,
-    /// Certificates of authorities to trust, in PEM; for https addresses.
+    /// Certificates of authorities to trust besides those of this server's system, in PEM; for https addresses.
     #[serde(default)]
     ca: Option<String>,
+    /// Whether any certificate will do. Default: no.
+    #[serde(default)]
+    insecure: bool,
 }
 
 impl Asked {
@@ -53,10 +56,15 @@ impl Asked {
         let source = self.source.parse().map_err(|error| told(&error))?;
         let destination = self.destination.parse().map_err(|error| told(&error))?;
         let plan = Verification::try_new(source, destination).map_err(|error| told(&error))?;
-        let authorities = self.ca.map(|pem| Authorities::try_from_pem(pem.as_bytes())).transpose();
+        let authorities = match self.ca {
+            Some(_) if self.insecure => return Err("ca and insecure exclude each other".into()),
+            Some(pem) => Authorities::try_from_pem(pem.as_bytes()).map_err(|error| told(&error))?,
+            None if self.insecure => Authorities::unchecked(),
+            None => Authorities::default(),
+        };
         Ok(plan
             .credentials(source_user, destination_user)
-            .authorities(authorities.map_err(|error| told(&error))?.unwrap_or_default())
+            .authorities(authorities)
             .tags(self.tags)
             .allow_extra(self.allow_extra))
     }

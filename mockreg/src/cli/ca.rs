@@ -8,10 +8,12 @@ use clap::Args;
 use super::Failure;
 use crate::tls::{Authority, default_directory};
 
-/// Prints the certificate of the registry's own authority, which clients have to trust. Makes the authority if there is
-/// none yet.
+/// Print the certificate of the registry's own authority, which clients have to trust.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The authority is made the first time, and kept: a key and a certificate in the directory, of whose path the last part is \
+made where it is missing. `serve --tls-auto` takes it from there, so that clients trust it once.
+
 Examples:
   mockreg ca --dir tls > /etc/docker/certs.d/localhost:5000/ca.crt
       For docker, podman, buildah and skopeo (the latter three also look into ~/.config/containers/certs.d).

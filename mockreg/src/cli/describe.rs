@@ -5,7 +5,8 @@ mod summary;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use mockreg_proto::units::ByteCount;
@@ -15,15 +16,18 @@ use mockreg_synth::{LayerSpec, Tables};
 use serde::Serialize;
 
 use self::summary::{Counting, Summary};
-use super::{Cache, Failure, read_catalogue, tables};
+use super::table_cache::TableCache;
+use super::ticker::{Ticker, hashed};
+use super::{Failure, read_catalogue, tables};
+use crate::cache::CacheDir;
 use crate::images::KeptDigests;
 
-/// What a catalogue holds, without serving it.
+/// Say what a catalogue holds, without serving it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints repositories, images, bytes, unique bytes, percentiles of layer and image sizes, a histogram, how much is
-shared, and which images are popular. Digests are computed for --digests and --json alone: a millisecond a layer the
-first time, after which the cache directory has them.
+Prints repositories, images, bytes, unique bytes, percentiles of layer and image sizes, a histogram, how much is shared, \
+and which images are popular. Digests are computed for --digests and --json alone: a millisecond a layer the first time, \
+more for layers beyond 16 GiB or with a stream to themselves; then the cache directory has them.
 
 Examples:
   mockreg describe --catalog images.yaml
@@ -40,13 +44,11 @@ pub(super) struct Describe {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    cache: Cache,
+    cache: TableCache,
 }
 
 /// Images that are described together: their layers are hashed beside each other.
 const BATCH: usize = 64;
-/// How often a long description says how far it is.
-const PROGRESS: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct ImageDescription {
@@ -116,7 +118,10 @@ impl Describe {
                 plan.images().for_each(|image| counting.add(&image));
                 listing.finish(&counting.finish(&plan))
             }
-            _ => self.with_digests(&plan, &mut listing).and_then(|summary| listing.finish(&summary)),
+            _ => {
+                let cache = self.cache.open()?;
+                with_digests(&plan, &mut listing, &cache).and_then(|summary| listing.finish(&summary))
+            }
         };
         match written {
             // `mockreg describe … | head` has what it wanted.
@@ -125,26 +130,35 @@ impl Describe {
                 .map_err(|error| Failure::environment(anyhow::Error::new(error).context("standard output"))),
         }
     }
+}
 
-    fn with_digests<W: Write>(&self, plan: &Plan, listing: &mut Listing<W>) -> io::Result<Summary> {
-        let cache = self.cache.open();
-        let tables = tables(&cache);
-        let mut kept = KeptDigests::of(plan, &cache);
-        let (mut counting, mut batch, mut progress) = (Counting::default(), Vec::new(), Progress::new());
-        for repository in plan.repositories() {
-            for image in repository.images() {
-                counting.add(&image);
-                batch.push(image);
-                if batch.len() == BATCH {
-                    listing.describe(&mut batch, &tables, &mut kept)?;
-                    progress.tell(repository.name(), counting.images());
-                }
-            }
+fn with_digests<W: Write>(plan: &Plan, listing: &mut Listing<W>, cache: &CacheDir) -> io::Result<Summary> {
+    let tables = tables(cache);
+    let mut kept = KeptDigests::of(plan, cache);
+    let (mut counting, mut batch) = (Counting::default(), Vec::new());
+    let described = Arc::new(AtomicU64::new(0));
+    let _ticker = telling(&tables, Arc::clone(&described));
+    for image in plan.images() {
+        counting.add(&image);
+        batch.push(image);
+        if batch.len() == BATCH {
+            listing.describe(&mut batch, &tables, &mut kept)?;
+            described.store(counting.images(), Ordering::Relaxed);
         }
-        listing.describe(&mut batch, &tables, &mut kept)?;
-        kept.keep();
-        Ok(counting.finish(plan))
     }
+    listing.describe(&mut batch, &tables, &mut kept)?;
+    kept.keep();
+    Ok(counting.finish(plan))
+}
+
+/// Says how far a long description is.
+fn telling(tables: &Tables, described: Arc<AtomicU64>) -> Ticker {
+    let hashed = hashed(tables);
+    Ticker::start(false, move |passed| {
+        let (images, hashed) = (described.load(Ordering::Relaxed), hashed.load(Ordering::Relaxed) as f64);
+        let seconds = passed.as_secs();
+        Some(format!("{images} images described, {:.1} GB hashed in {seconds} s", hashed / 1e9))
+    })
 }
 
 impl<W: Write> Listing<W> {
@@ -247,22 +261,4 @@ fn layers(image: &mockreg_synth::image::Image) -> Vec<LayerDescription> {
         size: layer.size(),
     };
     image.layers.iter().map(describe).collect()
-}
-
-/// Says on standard error how far a long description is.
-struct Progress {
-    told: Instant,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { told: Instant::now() }
-    }
-
-    fn tell(&mut self, repository: &str, images: u64) {
-        if self.told.elapsed() >= PROGRESS {
-            self.told = Instant::now();
-            eprintln!("mockreg: {images} images described, the last in {repository}");
-        }
-    }
 }

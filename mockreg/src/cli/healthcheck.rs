@@ -1,60 +1,109 @@
 //! `mockreg healthcheck`: for containers, whose images have no other program to ask with.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Args;
+use http::Uri;
+use rustls_pki_types::ServerName;
 
 use super::Failure;
+use super::trust::Trust;
+use crate::authorities::Authorities;
+use crate::verify::Address;
 
 /// A server that takes longer is not well.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// A status line is shorter.
-const MAX_ANSWER: u64 = 1024;
+const MAX_LINE: usize = 1024;
 
-/// Asks a URL, and succeeds if the answer is 200.
+/// Ask a URL, and succeed if the answer is 200.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Without a path, /healthz is asked for. Exits with 0 if the answer is 200, 1 if it is anything else or none within three \
+seconds, and 2 if the command line is wrong. The admin port speaks plain HTTP; https is for the registry's own port and \
+for what stands before either.
+
 Examples:
-  mockreg healthcheck http://127.0.0.1:5080          (asks /healthz: is it up)
-  mockreg healthcheck http://127.0.0.1:5080/readyz   (are the catalogue's digests computed)")]
+  mockreg healthcheck http://127.0.0.1:5080
+      Is it up?
+  mockreg healthcheck http://127.0.0.1:5080/readyz
+      Are the catalogue's digests computed?
+  mockreg healthcheck https://localhost:5000/v2/ --ca ca.pem
+      Does the registry answer under TLS?")]
 pub(super) struct Healthcheck {
     /// Base URL of the admin port, or a URL with a path
     url: String,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+/// Where to ask, and for what.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    address: Address,
+    path: String,
 }
 
 impl Healthcheck {
     /// Asks.
     pub(super) fn run(self) -> Result<(), Failure> {
-        let (authority, path) = split(&self.url).map_err(Failure::usage)?;
-        let asked = ask(authority, path).with_context(|| format!("{} is not well", self.url));
-        asked.map_err(|error| Failure { code: 1, error })
+        let target = Target::of(&self.url).map_err(Failure::usage)?;
+        let authorities = self.trust.authorities()?;
+        if target.address.is_tls() && authorities.is_unchecked() {
+            eprintln!("mockreg: the certificate of {} is not checked (--insecure)", self.url);
+        }
+        let asked = target.ask(&authorities).with_context(|| format!("{} is not well", self.url));
+        asked.map_err(Failure::found)
     }
 }
 
-/// Host with port, and path.
-fn split(url: &str) -> anyhow::Result<(&str, &str)> {
-    let rest = url.strip_prefix("http://").ok_or_else(|| anyhow!("`{url}` does not begin with http://"))?;
-    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    if !authority.contains(':') {
-        bail!("`{url}` names no port");
+impl Target {
+    fn of(url: &str) -> anyhow::Result<Self> {
+        let like = || format!("`{url}` is no URL like http://127.0.0.1:5080 or https://localhost:5000/v2/");
+        let uri: Uri = url.parse().with_context(like)?;
+        let address = Address::of_uri(&uri).map_err(|reason| anyhow!(reason)).with_context(like)?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Ok(Self { address, path: if path == "/" { "/healthz".into() } else { path.into() } })
     }
-    Ok((authority, if path.len() > 1 { path } else { "/healthz" }))
-}
 
-fn ask(authority: &str, path: &str) -> anyhow::Result<()> {
-    let address = authority.to_socket_addrs()?.next().ok_or_else(|| anyhow!("{authority} has no address"))?;
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let status = answer.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(anyhow!("it answered `{status}`")) }
+    fn ask(&self, authorities: &Authorities) -> anyhow::Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
+        let host = self.address.host();
+        let found = (host, self.address.port()).to_socket_addrs()?.next();
+        let found = found.ok_or_else(|| anyhow!("{host} has no address"))?;
+        let stream = TcpStream::connect_timeout(&found, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        let line = if self.address.is_tls() {
+            let name = ServerName::try_from(host.to_owned())?;
+            let session = rustls::ClientConnection::new(authorities.config()?, name)?;
+            self.status_line(rustls::StreamOwned::new(session, stream), deadline)?
+        } else {
+            self.status_line(stream, deadline)?
+        };
+        if line.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(anyhow!("it answered `{line}`")) }
+    }
+
+    /// The first line of the answer. What comes after it does not matter.
+    fn status_line(&self, mut stream: impl Read + Write, deadline: Instant) -> io::Result<String> {
+        let (path, host) = (&self.path, self.address.authority());
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        stream.flush()?;
+        let (mut line, mut piece) = (Vec::new(), [0; MAX_LINE]);
+        while line.len() < MAX_LINE && !line.contains(&b'\n') {
+            if Instant::now() > deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match stream.read(&mut piece)? {
+                0 => break,
+                count => line.extend_from_slice(&piece[..count]),
+            }
+        }
+        Ok(String::from_utf8_lossy(&line).lines().next().unwrap_or_default().to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -62,12 +111,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_have_a_port_and_a_default_path() {
-        assert_eq!(split("http://127.0.0.1:5080").unwrap(), ("127.0.0.1:5080", "/healthz"));
-        assert_eq!(split("http://a:1/").unwrap(), ("a:1", "/healthz"));
-        assert_eq!(split("http://a:1/readyz").unwrap(), ("a:1", "/readyz"));
-        for url in ["https://a:1", "a:1", "http://a", ""] {
-            assert!(split(url).is_err(), "{url}");
+    fn urls_have_a_default_path() {
+        for (url, origin, path) in [
+            ("http://127.0.0.1:5080", "http://127.0.0.1:5080", "/healthz"),
+            ("http://a:1/", "http://a:1", "/healthz"),
+            ("http://a:1/readyz", "http://a:1", "/readyz"),
+            ("https://[::1]:5000/v2/?x=1", "https://[::1]:5000", "/v2/?x=1"),
+            ("https://a", "https://a:443", "/healthz"),
+        ] {
+            let target = Target::of(url).unwrap();
+            assert_eq!((target.address.origin().as_str(), target.path.as_str()), (origin, path));
+        }
+        for url in ["ftp://a:1", "a:1", "http://a:0", "http://u@a:1", ""] {
+            let error = format!("{:#}", Target::of(url).unwrap_err());
+            assert!(error.contains("http://127.0.0.1:5080"), "{url}: {error}");
         }
     }
 }

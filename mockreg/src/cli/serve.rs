@@ -13,7 +13,7 @@ use super::settings::Settings;
 use crate::config::StartError;
 use crate::server::Registry;
 
-/// Serves images from a catalogue and from their names, and takes pushes.
+/// Serve images from a catalogue and from their names, and take pushes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every repository under `synth/` is an image made on demand from its name; any tag will do:
@@ -29,13 +29,17 @@ Logs go to standard error; RUST_LOG=debug shows more of them.
 
 Examples:
   mockreg serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 --port-file ready.json
+      On free ports, which ready.json names once the server is up.
   mockreg serve --catalog base.yaml --catalog apps.yaml --journal requests.ndjson
+      What two files list, with a line for every request.
   htpasswd -nbB ann secret > users && mockreg serve --auth bearer --htpasswd users --anonymous-pull
+      Everybody may pull; ann may push, with a token.
   mockreg ca --dir tls > ca.pem && mockreg serve --tls-auto tls
-      … and in another shell: curl --cacert ca.pem https://localhost:5000/v2/
+      Under TLS. In another shell: curl --cacert ca.pem https://localhost:5000/v2/
   mockreg serve --redirect-blobs 127.0.0.1:5443
+      Blobs come from a second port, as from an object store.
   mockreg serve --vendor hub --config mockreg.yaml
-      Quotas, rates and every switch of the policy are keys of that file.")]
+      Like Docker Hub, but for what the file says: quotas, rates and every switch of the policy are keys of it.")]
 pub(super) struct Serve {
     /// Settings in a file (YAML or JSON), under the names of the options here, and a `policy` beside them
     #[arg(long, value_name = "FILE")]

@@ -21,9 +21,9 @@ use serde_json::{Map, Value};
 
 use self::place::File;
 use super::ca::no_home;
+use super::table_cache::TableCache;
 use super::{Failure, read_catalogue};
 use crate::auth::{Auth, Users};
-use crate::cache::CacheDir;
 use crate::config::Builder;
 use crate::policy::Policy;
 use crate::tls::{Tls, default_directory};
@@ -68,10 +68,8 @@ pub(super) struct Settings {
     /// Directory for pushed content beyond that memory; without one it is refused. Nothing is left there
     #[arg(long, value_name = "DIR")]
     spill: Option<PathBuf>,
-    /// Keep checkpoints and digests of layers in this directory, so that the next run finds them [default: stormyard
-    /// in $XDG_CACHE_HOME or ~/.cache]
-    #[arg(long, value_name = "DIR")]
-    table_cache: Option<PathBuf>,
+    #[command(flatten)]
+    table_cache: TableCache,
     /// Write every line of the request journal to this file (NDJSON)
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -202,7 +200,7 @@ impl Settings {
         let single = [
             &mut self.port_file,
             &mut self.spill,
-            &mut self.table_cache,
+            &mut self.table_cache.directory,
             &mut self.journal,
             &mut self.tls_cert,
             &mut self.tls_key,
@@ -240,7 +238,7 @@ impl Settings {
             .on_demand(self.on_demand != Some(Switch::Off))
             .policy(self.policy()?)
             .auth(self.auth()?);
-        builder.cache = CacheDir::open(self.table_cache.clone());
+        builder.cache = self.table_cache.open()?;
         builder.seed = self.seed.unwrap_or(builder.seed);
         builder.memory_budget = self.memory_budget.map_or(builder.memory_budget, |budget| budget.0);
         builder.threads = self.threads.map(|threads| threads.get().into());

@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
@@ -12,20 +12,22 @@ use mockreg_synth::MAX_LAYER;
 use mockreg_synth::shipped::{self, ChainId, Piece};
 
 use super::Failure;
+use super::number::within;
+use super::ticker::{Ticker, share};
 
-/// Between two lines that say how far the work is.
-const BETWEEN_LINES: Duration = Duration::from_secs(2);
-
-/// The checkpoints that come with the program: states of SHA-256 along the twelve streams that layers are made of, in
-/// each of three forms. They spare it hashing gigabytes before it can name a layer, and can be made and checked by
-/// anyone.
+/// Derive or check the checkpoints that digests of large layers start from.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The checkpoints come with the program: states of SHA-256 along the twelve streams that layers are made of, in each of \
+three forms. They spare it hashing gigabytes before it can name a layer, and can be made and checked by anyone.
+
 Examples:
-  mockreg tables check                 a sample, in seconds
-  mockreg tables check --all           every piece between two checkpoints
+  mockreg tables check
+      A sample, in seconds.
+  mockreg tables check --all
+      Every piece between two checkpoints, in minutes.
   mockreg tables derive --out mockreg/synth/tables/checkpoints-v1.bin
-                                       all of them from nothing, as they are kept beside the code")]
+      All of them from nothing, as they are kept beside the code.")]
 pub(super) struct TablesCommand {
     #[command(subcommand)]
     command: Command,
@@ -51,11 +53,11 @@ struct Derive {
 
 #[derive(Debug, Args)]
 struct Check {
-    /// How many pieces, drawn at random
-    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "all")]
-    sample: usize,
+    /// How many pieces, drawn at random; more than there are means all
+    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "all", value_parser = within(1..=u64::MAX), allow_negative_numbers = true)]
+    sample: u64,
     /// Draws the sample; another number, other pieces
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(0..=u64::MAX), allow_negative_numbers = true)]
     seed: u64,
     /// All of them
     #[arg(long)]
@@ -76,7 +78,7 @@ impl Derive {
     fn run(self) -> Result<(), Failure> {
         if self.to.0 > MAX_LAYER {
             return Err(Failure::usage(anyhow!(
-                "layers have at most {}, not {}",
+                "--to {1}: layers have at most {0}",
                 ByteCount(MAX_LAYER),
                 self.to
             )));
@@ -87,6 +89,7 @@ impl Derive {
         let work = ChainId::all().map(|chain| chain.work(self.to.0)).sum();
         let progress = Progress::new("derived", work);
         let file = shipped::derive(self.to.0, |bytes| progress.add(bytes));
+        drop(progress);
         let written = match &self.out {
             Some(path) => {
                 std::fs::write(path, &file).with_context(|| format!("{} cannot be written", path.display()))
@@ -99,10 +102,12 @@ impl Derive {
 
 impl Check {
     fn run(self) -> Result<(), Failure> {
-        let pieces = if self.all { Piece::all().collect() } else { shipped::sample(self.sample, self.seed) };
+        let sample = usize::try_from(self.sample).unwrap_or(usize::MAX);
+        let pieces = if self.all { Piece::all().collect() } else { shipped::sample(sample, self.seed) };
         let count = pieces.len();
         let progress = Progress::new("checked", pieces.iter().map(|piece| piece.len()).sum());
         let wrong = shipped::check(pieces, |bytes| progress.add(bytes));
+        drop(progress);
         for piece in &wrong {
             println!("wrong: {piece}");
         }
@@ -117,36 +122,19 @@ impl Check {
 
 /// How far the work is, on standard error.
 struct Progress {
-    verb: &'static str,
-    total: u64,
-    started: Instant,
-    state: Mutex<State>,
-}
-
-struct State {
-    done: u64,
-    next_line: Instant,
+    done: Arc<AtomicU64>,
+    _ticker: Ticker,
 }
 
 impl Progress {
     fn new(verb: &'static str, total: u64) -> Self {
-        let started = Instant::now();
-        let state = Mutex::new(State { done: 0, next_line: started + BETWEEN_LINES });
-        Self { verb, total, started, state }
+        let done = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&done);
+        let line = move |passed| format!("{verb} {}", share(seen.load(Ordering::Relaxed), total, passed));
+        Self { done, _ticker: Ticker::start(true, move |passed| Some(line(passed))) }
     }
 
     fn add(&self, bytes: u64) {
-        let mut state = self.state.lock().expect("printing does not panic");
-        state.done += bytes;
-        let now = Instant::now();
-        if now < state.next_line && state.done < self.total {
-            return;
-        }
-        state.next_line = now + BETWEEN_LINES;
-        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-        let seconds = (now - self.started).as_secs_f64();
-        let left = seconds * (self.total - state.done.min(self.total)) as f64 / state.done.max(1) as f64;
-        let (verb, done, total) = (self.verb, gigabytes(state.done), gigabytes(self.total));
-        eprintln!("{verb} {done:.1} of {total:.1} GB in {seconds:.0} s, about {left:.0} s to go");
+        self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 }

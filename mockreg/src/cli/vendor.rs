@@ -7,14 +7,16 @@ use clap::{Args, Subcommand};
 use super::Failure;
 use crate::vendor::Vendor;
 
-/// Says how well-known registries differ from the specification, and what `serve --vendor` makes of it.
+/// Say how well-known registries differ from the specification, and what `serve --vendor` makes of it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mockreg vendor list
   mockreg vendor show hub
-      The switches, why they are set, and where that can be read. The `set` keys are those of `policy` in the
-      file that `serve --config` takes, so what a profile does can be taken over in part.")]
+      The switches, why they are set, and where that can be read.
+
+The `set` keys of a profile are those of `policy` in the file that `serve --config` takes, so what a profile does can be \
+taken over in part.")]
 pub(super) struct VendorCommand {
     #[command(subcommand)]
     command: What,

@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::TlsError;
+use crate::directory;
 
 const KEY_FILE: &str = "ca-key.pem";
 const CERTIFICATE_FILE: &str = "ca.pem";
@@ -44,7 +45,13 @@ impl Authority {
             let path = path.to_owned();
             move |source| TlsError::File { path, source }
         };
-        std::fs::create_dir_all(directory).map_err(failed(directory))?;
+        let made = if default_directory().is_some_and(|default| default == directory) {
+            // Nobody spelt that one out, and a home may be new.
+            std::fs::create_dir_all(directory)
+        } else {
+            directory::ensure(directory)
+        };
+        made.map_err(failed(directory))?;
         let path = directory.join(KEY_FILE);
         let key = kept(&path, || Ok(KeyPair::generate().map_err(TlsError::Issue)?.serialize_pem()))?;
         let key =
@@ -141,7 +148,7 @@ mod tests {
     #[test]
     fn an_authority_is_made_once_and_its_key_is_private() {
         let directory = tempfile::tempdir().unwrap();
-        let inside = directory.path().join("new/tls");
+        let inside = directory.path().join("tls");
         let first = Authority::open(&inside).unwrap();
         let again = Authority::open(&inside).unwrap();
         assert_eq!(first.certificate(), again.certificate());
@@ -150,6 +157,15 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let left: Vec<_> = std::fs::read_dir(&inside).unwrap().collect();
         assert_eq!(left.len(), 2, "nothing is left behind: {left:?}");
+    }
+
+    #[test]
+    fn a_directory_on_a_path_that_is_not_there_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Authority::open(&directory.path().join("typo/tls")).err().unwrap();
+        let TlsError::File { path, source } = error else { panic!("{error:?}") };
+        assert!(path.ends_with("typo/tls") && source.to_string().contains("mkdir -p"), "{source}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! Comparing one blob: both sides are read at once and hashed as they come.
 
-use std::sync::Arc;
-
 use mockreg_proto::digest::{Digest, Digester};
 
 use super::remote::{Get, Remote, RemoteError};
-use super::{MAX_REMEMBERED, Pair, Work};
+use super::work::{Pair, Work, remembered};
 
 /// What a side has of a blob.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,13 +15,7 @@ enum Found {
 impl Work {
     /// Compares a blob, once for each pair of repositories. What is wrong with it, if anything.
     pub(super) async fn blob(&self, pair: &Pair, digest: Digest) -> Result<Option<String>, RemoteError> {
-        let cell = {
-            let mut blobs = self.blobs.lock().expect("no holder of the list panics");
-            if blobs.len() >= MAX_REMEMBERED {
-                blobs.clear();
-            }
-            Arc::clone(blobs.entry((pair.clone(), digest)).or_default())
-        };
+        let cell = remembered(&self.blobs, (pair.clone(), digest));
         cell.get_or_try_init(|| self.compared(pair, digest)).await.cloned()
     }
 
@@ -52,10 +44,9 @@ impl Work {
 
     async fn read(&self, remote: &Remote, repository: &str, digest: Digest) -> Result<Found, RemoteError> {
         let path = format!("/v2/{repository}/blobs/{digest}");
-        let mut answer = remote.get(Get { path: &path, repository, accept: "*/*" }).await?;
+        let mut answer = remote.get(Get::new(&path, repository, "*/*")).await?;
         if answer.status == http::StatusCode::NOT_FOUND {
-            // Read, so that the connection serves again.
-            while answer.next().await?.is_some() {}
+            answer.drained().await?;
             return Ok(Found::Nothing);
         }
         let (mut hash, mut size) = (Digester::new(digest.algorithm()), 0);

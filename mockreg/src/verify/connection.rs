@@ -2,21 +2,20 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use thiserror::Error;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::address::Address;
+use crate::authorities::{Authorities, CertificateError};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -26,56 +25,18 @@ const KEPT: usize = 8;
 /// A connection that can take a request.
 pub(super) type Sender = SendRequest<Empty<Bytes>>;
 
-/// Certificates of authorities to believe; none by default.
-#[derive(Clone, Debug, Default)]
-pub struct Authorities {
-    config: Option<Arc<ClientConfig>>,
-}
-
-/// A text is no list of certificates.
-#[derive(Debug, Error)]
-#[error("no certificate of an authority can be read: {0}")]
-pub struct CertificateError(String);
-
-impl Authorities {
-    /// Certificates in PEM, one or more.
-    ///
-    /// # Errors
-    /// There is none, or one cannot be read.
-    pub fn try_from_pem(text: &[u8]) -> Result<Self, CertificateError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(text) {
-            let certificate = certificate.map_err(|error| CertificateError(error.to_string()))?;
-            roots.add(certificate).map_err(|error| CertificateError(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(CertificateError("the text has no `BEGIN CERTIFICATE`".into()));
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| CertificateError(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Some(Arc::new(config)) })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.config.is_none()
-    }
-}
-
 /// Makes connections and keeps idle ones.
 #[derive(Debug)]
 pub(super) struct Connections {
     authorities: Authorities,
+    /// Made when it is first needed, which may be after a redirect.
+    tls: OnceLock<Result<Arc<ClientConfig>, CertificateError>>,
     idle: Mutex<HashMap<String, Vec<Sender>>>,
 }
 
 impl Connections {
     pub(super) fn new(authorities: Authorities) -> Self {
-        Self { authorities, idle: Mutex::default() }
+        Self { authorities, tls: OnceLock::new(), idle: Mutex::default() }
     }
 
     /// A connection to `address`, and whether it was used before: then the registry may just be closing it.
@@ -105,9 +66,7 @@ impl Connections {
         if !address.is_tls() {
             return handshake(TokioIo::new(stream)).await;
         }
-        let config = self.authorities.config.clone();
-        let config =
-            config.ok_or_else(|| io::Error::other("it speaks TLS, and no authority is trusted (--ca)"))?;
+        let config = self.tls.get_or_init(|| self.authorities.config()).clone().map_err(io::Error::other)?;
         let name = ServerName::try_from(address.host().to_owned()).map_err(io::Error::other)?;
         let stream = TlsConnector::from(config).connect(name, stream).await?;
         handshake(TokioIo::new(stream)).await
@@ -115,7 +74,7 @@ impl Connections {
 }
 
 fn key(address: &Address) -> String {
-    format!("{}{}:{}", if address.is_tls() { "s" } else { "" }, address.host(), address.port())
+    address.origin()
 }
 
 /// Begins HTTP. The connection's own task ends with the connection.

@@ -1,19 +1,22 @@
-//! What a side lists: repositories and tags, page by page.
+//! What a side lists, page by page: repositories, tags, and whatever else comes in pages.
 
 use std::collections::BTreeSet;
 
+use http::StatusCode;
 use http::header::LINK;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::answer::Answer;
 use super::remote::{Get, Remote, RemoteError};
 
 /// Most bytes of one page.
 const MAX_PAGE: usize = 32 << 20;
-/// Most names of one list: some 100 MB of the longest ones that occur.
-const MAX_NAMES: usize = 1_000_000;
+/// Most entries of one list: some 100 MB of the longest names that occur.
+const MAX_ENTRIES: usize = 1_000_000;
 /// Names asked for at once. A registry may give fewer.
 const PAGE: usize = 1000;
+const JSON: &str = "application/json";
 
 #[derive(Deserialize)]
 struct Repositories {
@@ -21,51 +24,82 @@ struct Repositories {
 }
 
 #[derive(Deserialize)]
-struct Tags {
+struct Names {
     tags: Option<Vec<String>>,
+}
+
+/// The tags of a repository.
+pub(super) enum Tags {
+    Listed(BTreeSet<String>),
+    /// There is no such repository, in the registry's words. `named` says whether those are the specification's.
+    NoRepository {
+        why: String,
+        named: bool,
+    },
 }
 
 impl Remote {
     /// All repositories.
     pub(super) async fn repositories(&self) -> Result<BTreeSet<String>, RemoteError> {
         let path = format!("/v2/_catalog?n={PAGE}");
-        let listed = self.listed("", path, |page: Repositories| page.repositories).await?;
-        listed
-            .ok_or_else(|| self.error("/v2/_catalog", "it lists no repositories; name one in both addresses"))
+        let answer = self.get(Get { optional: true, ..Get::new(&path, "", JSON) }).await?;
+        if !answer.status.is_success() {
+            let why = answer.refusal().await.text;
+            return Err(self.absent(format!("it lists no repositories ({why}); name one in both addresses")));
+        }
+        let mut all = BTreeSet::new();
+        self.pages("", path, answer, |page: Repositories| {
+            all.extend(page.repositories.unwrap_or_default());
+            all.len()
+        })
+        .await?;
+        Ok(all)
     }
 
-    /// All tags of a repository; `None` if there is no such repository.
-    pub(super) async fn tags(&self, repository: &str) -> Result<Option<BTreeSet<String>>, RemoteError> {
+    /// All tags of a repository.
+    pub(super) async fn tags(&self, repository: &str) -> Result<Tags, RemoteError> {
         let path = format!("/v2/{repository}/tags/list?n={PAGE}");
-        self.listed(repository, path, |page: Tags| page.tags).await
+        let answer = self.get(Get::new(&path, repository, JSON)).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            let refusal = answer.refusal().await;
+            let named = refusal.code.as_deref() == Some("NAME_UNKNOWN");
+            return Ok(Tags::NoRepository { why: refusal.text, named });
+        }
+        let mut all = BTreeSet::new();
+        self.pages(repository, path, answer, |page: Names| {
+            all.extend(page.tags.unwrap_or_default());
+            all.len()
+        })
+        .await?;
+        Ok(Tags::Listed(all))
     }
 
-    /// All names of a list; `None` if there is no such list.
-    async fn listed<T: DeserializeOwned>(
+    /// Hands every page of a list to `take`, which says how many different entries it has by now. `answer` is that to
+    /// the first, at `path`.
+    pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         repository: &str,
         mut path: String,
-        names: impl Fn(T) -> Option<Vec<String>>,
-    ) -> Result<Option<BTreeSet<String>>, RemoteError> {
-        let mut all = BTreeSet::new();
+        mut answer: Answer<'_>,
+        mut take: impl FnMut(T) -> usize,
+    ) -> Result<(), RemoteError> {
+        let mut before = 0;
         loop {
-            let answer = self.get(Get { path: &path, repository, accept: "application/json" }).await?;
-            if answer.status == http::StatusCode::NOT_FOUND {
-                return Ok(None);
-            }
-            let mut links = answer.headers.get_all(LINK).iter();
-            let next = links.find_map(|link| next_page(link.to_str().ok()?));
+            let next = answer.headers.get_all(LINK).iter().find_map(|link| next_page(link.to_str().ok()?));
             let text = answer.whole(MAX_PAGE).await?;
-            let page: T = serde_json::from_slice(&text).map_err(|error| self.error(&path, error))?;
-            let before = all.len();
-            all.extend(names(page).unwrap_or_default());
-            if all.len() > MAX_NAMES {
-                return Err(self.error(&path, format!("it lists more than {MAX_NAMES} names")));
+            let page = serde_json::from_slice(&text).map_err(|error| self.error(&path, error))?;
+            let entries = take(page);
+            if entries > MAX_ENTRIES {
+                return Err(self.error(&path, format!("it lists more than {MAX_ENTRIES} entries")));
             }
             match next {
                 // A page that brings nothing new would be followed for ever.
-                Some(next) if all.len() > before => path = next,
-                _ => return Ok(Some(all)),
+                Some(next) if entries > before => (path, before) = (next, entries),
+                _ => return Ok(()),
+            }
+            answer = self.get(Get::new(&path, repository, JSON)).await?;
+            if !answer.status.is_success() {
+                return Err(answer.refused().await);
             }
         }
     }

@@ -1,4 +1,6 @@
-//! Comparing what a reference names: the manifests byte for byte, then everything they name.
+//! Comparing what a tag names: the manifests byte for byte, then everything they name and what refers to them.
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -6,11 +8,12 @@ use mockreg_proto::digest::Digest;
 use serde::Deserialize;
 
 use super::remote::{Get, Remote, RemoteError};
-use super::{Pair, Work};
+use super::report::Side;
+use super::work::{Pair, Work};
 
 /// Most bytes of a manifest: twice what registries take.
 const MAX_MANIFEST: usize = 16 << 20;
-/// Indexes inside indexes are followed so deep.
+/// Indexes inside indexes, and referrers of referrers, are followed so deep.
 const MAX_DEPTH: usize = 4;
 /// All types of manifests there are, the old one included, so that a registry never answers with another than it has.
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -41,43 +44,85 @@ struct Descriptor {
     urls: Vec<String>,
 }
 
+/// The names of one manifest, at the source and at the destination. Only tags differ.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Names {
+    pub(super) source: String,
+    pub(super) destination: String,
+}
+
+impl Names {
+    /// The same name on both sides.
+    pub(super) fn same(name: String) -> Self {
+        Self { source: name.clone(), destination: name }
+    }
+}
+
 impl Work {
-    /// Compares what `reference` names. What differs, nothing if all is equal; `None` if the destination has no such
-    /// manifest.
+    /// Compares what a tag names, and what that names and is referred to by. What differs, nothing if all is equal;
+    /// `None` if the destination has no such manifest.
     pub(super) async fn manifest(
         &self,
         pair: &Pair,
-        reference: &str,
+        tag: &Names,
     ) -> Result<Option<Vec<String>>, RemoteError> {
-        let mut details = Vec::new();
-        let mut waiting = vec![(reference.to_owned(), 0)];
-        while let Some((reference, depth)) = waiting.pop() {
+        let (mut details, mut met) = (Vec::new(), HashSet::new());
+        let mut waiting = vec![(tag.clone(), 0)];
+        while let Some((names, depth)) = waiting.pop() {
             let (here, there) = tokio::join!(
-                self.served(&self.source, &pair.source, &reference),
-                self.served(&self.destination, &pair.destination, &reference)
+                self.served(&self.source, &pair.source, &names.source),
+                self.served(&self.destination, &pair.destination, &names.destination)
             );
             self.noted(|report| report.manifests += 1);
-            match (here?, there?) {
-                (Some(here), Some(there)) => match difference(&reference, &here, &there) {
-                    Some(difference) => details.push(difference),
-                    None => {
-                        let children = self.contents(pair, &reference, &here.bytes, &mut details).await?;
-                        waiting.extend(
-                            children
-                                .into_iter()
-                                .filter(|_| depth < MAX_DEPTH)
-                                .map(|child| (child, depth + 1)),
-                        );
-                    }
-                },
-                // An index may list what neither side holds.
-                (None, None) if depth > 0 => {}
+            let below = match (here?, there?) {
+                (Some(here), Some(there)) => {
+                    self.both(pair, &names.source, &here, &there, &mut details).await?
+                }
                 (Some(_), None) if depth == 0 => return Ok(None),
-                (Some(_), None) => details.push(format!("manifest {reference}: missing at the destination")),
-                (None, _) => details.push(format!("manifest {reference}: missing at the source")),
+                // An index may list what neither side holds.
+                (None, None) if depth > 0 => Vec::new(),
+                (here, _) => {
+                    let side = if here.is_some() { Side::Destination } else { Side::Source };
+                    details.push(format!("manifest {}: missing at the {side}", names.source));
+                    Vec::new()
+                }
+            };
+            let below: Vec<String> = below.into_iter().filter(|name| met.insert(name.clone())).collect();
+            if depth < MAX_DEPTH {
+                waiting.extend(below.into_iter().map(|name| (Names::same(name), depth + 1)));
+            } else if !below.is_empty() {
+                let note = format!("nothing further than {MAX_DEPTH} steps from a tag is compared");
+                self.noted(|report| report.note(note));
             }
         }
         Ok(Some(details))
+    }
+
+    /// Compares a manifest that both sides have, and its referrers. Returns the manifests to go on with.
+    async fn both(
+        &self,
+        pair: &Pair,
+        reference: &str,
+        here: &Served,
+        there: &Served,
+        details: &mut Vec<String>,
+    ) -> Result<Vec<String>, RemoteError> {
+        let asked = reference.parse::<Digest>().ok();
+        let subject = asked.unwrap_or_else(|| Digest::of(&here.bytes));
+        let lists = self.referrers(pair, subject).await?;
+        details.extend(lists.details.iter().cloned());
+        let Some(difference) = difference(reference, here, there) else {
+            let mut below = self.contents(pair, reference, &here.bytes, details).await?;
+            below.extend(lists.common.iter().cloned());
+            return Ok(below);
+        };
+        details.push(difference);
+        let other = Digest::of(&there.bytes);
+        if asked.is_none() && other != subject {
+            // The tag names another manifest there, to which others may refer.
+            details.extend(self.referrers(pair, other).await?.details.iter().cloned());
+        }
+        Ok(Vec::new())
     }
 
     /// Compares the blobs that a manifest names, and returns the manifests it names.
@@ -114,10 +159,9 @@ impl Work {
         reference: &str,
     ) -> Result<Option<Served>, RemoteError> {
         let path = format!("/v2/{repository}/manifests/{reference}");
-        let mut answer = remote.get(Get { path: &path, repository, accept: ACCEPT }).await?;
+        let answer = remote.get(Get::new(&path, repository, ACCEPT)).await?;
         if answer.status == http::StatusCode::NOT_FOUND {
-            // Read, so that the connection serves again.
-            while answer.next().await?.is_some() {}
+            answer.drained().await?;
             return Ok(None);
         }
         let media_type =

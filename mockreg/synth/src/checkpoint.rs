@@ -94,28 +94,48 @@ impl Chain {
 
     /// Makes the chain reach the last checkpoint at or before `offset`, and gives the hashes of everything before
     /// that.
-    pub(crate) fn hashes_before(&self, offset: u64, archive: Option<&dyn Archive>) -> Hashes {
+    pub(crate) fn hashes_before(
+        &self,
+        offset: u64,
+        archive: Option<&dyn Archive>,
+        told: &dyn Fn(u64),
+    ) -> Hashes {
         let index = index_at(offset);
-        self.grow(index, archive);
+        self.grow(index, archive, told);
         self.hashes_at(index)
     }
 
-    /// Makes the chain reach checkpoint `wanted`.
-    pub(crate) fn grow(&self, wanted: usize, archive: Option<&dyn Archive>) {
-        if self.last() >= wanted {
-            return;
+    /// Bytes to hash before the hashes of everything before `offset` are known.
+    pub(crate) fn work(&self, offset: u64, archive: Option<&dyn Archive>) -> u64 {
+        let index = index_at(offset);
+        if self.last() < index {
+            self.ask(&mut lock(&self.growing), archive);
         }
-        let mut asked = lock(&self.growing);
+        offset - offset_of(self.last().min(index))
+    }
+
+    /// Takes over what the archive knows, once. `asked` is what `growing` guards.
+    fn ask(&self, asked: &mut bool, archive: Option<&dyn Archive>) {
         if let Some(archive) = archive
             && !*asked
         {
             *asked = true;
             self.adopt(&archive.load(&self.name()).unwrap_or_default());
         }
+    }
+
+    /// Makes the chain reach checkpoint `wanted`. `told` hears of the bytes hashed for it, piece by piece.
+    pub(crate) fn grow(&self, wanted: usize, archive: Option<&dyn Archive>, told: &dyn Fn(u64)) {
+        if self.last() >= wanted {
+            return;
+        }
+        let mut asked = lock(&self.growing);
+        self.ask(&mut asked, archive);
         let before = self.last();
         for index in before..wanted {
             let point = step(&self.source, index, self.hashes_at(index));
             self.grown.write().unwrap_or_else(PoisonError::into_inner).push(point);
+            told(offset_of(index + 1) - offset_of(index));
         }
         if let Some(archive) = archive
             && before < wanted
@@ -273,7 +293,7 @@ mod tests {
         let archive = Memory::default();
         let chain = |shipped| Chain::new(Stream::Common(5), Form::Tar, shipped);
         let first = chain(&[]);
-        first.grow(3, Some(&archive));
+        first.grow(3, Some(&archive), &|_| ());
         let wanted: Vec<Point> = (0..4).map(|index| first.hashes_at(index).point()).collect();
         let kept = lock(&archive.0)["chain-s5-tar"].clone();
         assert_eq!(kept.len(), 8 + 3 * 36);
@@ -294,7 +314,7 @@ mod tests {
             assert_eq!(next.last(), 0);
         }
         let next = chain(&[]);
-        next.grow(4, Some(&archive));
+        next.grow(4, Some(&archive), &|_| ());
         assert_eq!(next.hashes_at(3).point(), wanted[3]);
         assert_eq!(lock(&archive.0)["chain-s5-tar"].len(), 8 + 4 * 36, "and what is new is kept");
     }

@@ -14,7 +14,7 @@ pub mod image;
 mod keystream;
 mod layer;
 pub mod name;
-mod pool;
+pub mod pool;
 pub mod popularity;
 pub mod profile;
 mod read;

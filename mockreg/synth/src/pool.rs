@@ -16,7 +16,7 @@ pub(crate) const LETTERS: u64 = 16 << 20;
 
 /// How a run of letters is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Image {
+pub enum Image {
     /// One byte a letter, `a` to `g`.
     Letters,
     /// Three bits a letter: its Huffman code, as deflate packs them.
@@ -43,9 +43,44 @@ const ZSTD_CODES: [u32; ALPHABET as usize] = [0, 1, 2, 3, 4, 5, 6];
 /// Deflate writes Huffman codes top bit first into bytes that fill from the low bit: codes 0 to 6, reversed.
 const DEFLATE_CODES: [u32; ALPHABET as usize] = [0, 4, 2, 6, 1, 5, 3];
 
+impl Image {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Letters, Self::Deflate, Self::Zstd];
+
+    /// Its bytes: 16 MiB of letters, 6 MiB packed. The first call makes them.
+    pub fn bytes(self) -> &'static Bytes {
+        match self {
+            Self::Letters => &pool().letters,
+            Self::Deflate => &pool().deflate,
+            Self::Zstd => zstd(),
+        }
+    }
+
+    /// Its bytes, if something has made them.
+    fn made(self) -> Option<&'static Bytes> {
+        match self {
+            Self::Letters => POOL.get().map(|pool| &pool.letters),
+            Self::Deflate => POOL.get().map(|pool| &pool.deflate),
+            Self::Zstd => ZSTD.get(),
+        }
+    }
+}
+
+/// Which image `bytes` are a slice of, and the byte of it at which they begin; `None` for bytes that stand anywhere
+/// else in memory, though they be equal. A server that has an image in a file too can then send from there.
+pub fn find(bytes: &[u8]) -> Option<(Image, u64)> {
+    Image::ALL.into_iter().find_map(|image| {
+        let made = image.made()?;
+        let at = bytes.as_ptr().addr().checked_sub(made.as_ptr().addr())?;
+        (at + bytes.len() <= made.len()).then_some((image, at as u64))
+    })
+}
+
+static POOL: OnceLock<Pool> = OnceLock::new();
+static ZSTD: OnceLock<Bytes> = OnceLock::new();
+
 /// The one pool of the process.
 pub(crate) fn pool() -> &'static Pool {
-    static POOL: OnceLock<Pool> = OnceLock::new();
     POOL.get_or_init(|| {
         let symbols = symbols();
         let deflate = pack(&symbols, &DEFLATE_CODES);
@@ -57,7 +92,6 @@ pub(crate) fn pool() -> &'static Pool {
 
 /// The image that zstd takes.
 fn zstd() -> &'static Bytes {
-    static ZSTD: OnceLock<Bytes> = OnceLock::new();
     ZSTD.get_or_init(|| {
         let reversed: Vec<u8> = pool().letters.iter().rev().map(|letter| letter - b'a').collect();
         Bytes::from_static(pack(&reversed, &ZSTD_CODES).leak())
@@ -137,5 +171,17 @@ mod tests {
         assert_eq!(pool().slice(Image::Deflate, end - 3, 100).len(), 3);
         assert_eq!(pool().slice(Image::Deflate, end + 5, 100), pool().slice(Image::Deflate, 5, 100));
         assert_eq!(pool().slice(Image::Letters, LETTERS - 1, 100).len(), 1);
+    }
+
+    #[test]
+    fn slices_of_an_image_are_found_and_their_copies_are_not() {
+        for image in Image::ALL {
+            let whole = image.bytes();
+            assert_eq!(find(whole), Some((image, 0)));
+            let slice = &whole[whole.len() - 5..];
+            assert_eq!(find(slice), Some((image, whole.len() as u64 - 5)));
+            let copy = Bytes::copy_from_slice(slice);
+            assert_eq!(find(&copy), None);
+        }
     }
 }

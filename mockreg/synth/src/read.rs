@@ -20,7 +20,7 @@ pub(crate) struct Source {
     pub(crate) tail: Option<(u64, Entry)>,
 }
 
-/// The bytes of a range, in pieces. None is empty; all but the last have at least 4 KiB, and none more than
+/// The bytes of a range, in pieces. None is empty; all but the last have at least 512 bytes, and none more than
 /// 1 MiB.
 pub struct Read {
     source: Source,
@@ -43,9 +43,9 @@ const FEW: usize = 8;
 /// Largest piece: enough that the cost of a piece vanishes, and small beside what a connection buffers.
 const PIECE: u64 = 1 << 20;
 
-/// Pieces below this cost more to hand on than to copy: sockets were slower with pieces under 1 KiB, and copying
-/// up to this much of an entry is a thirteenth of its bytes on average.
-const SMALL: usize = 4 << 10;
+/// Pieces below this are put together: handing one on costs as much as copying it. What precedes the letters of a file
+/// is longer, so letters are not copied for it.
+const SMALL: usize = 512;
 
 /// Bytes made in one go. Larger pieces leave the cache before they are used.
 const MADE: usize = 64 << 10;

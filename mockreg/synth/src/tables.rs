@@ -25,7 +25,6 @@ use crate::{gzip, records, shipped};
 
 /// Digests of layers. Share one by [`Arc`]; all methods take as long as hashing takes, so async callers call them
 /// from a blocking thread.
-#[derive(Debug)]
 pub struct Tables {
     /// One chain for each common stream and form, by [`shipped::chain_index`].
     chains: Vec<Chain>,
@@ -33,9 +32,14 @@ pub struct Tables {
     known: Mutex<Remembered<LayerSpec, Known>>,
     /// Where what takes long to compute is kept between runs.
     archive: OnceLock<Arc<dyn Archive>>,
+    /// Who is told of bytes that have been hashed.
+    watcher: OnceLock<Watcher>,
     /// Held while a file of the archive is read, changed and written.
     keeping: Mutex<()>,
 }
+
+/// Hears how many bytes have been hashed since it was told before.
+type Watcher = Box<dyn Fn(u64) + Send + Sync>;
 
 /// A place that outlives the process, for bytes by name. It may forget anything and fail in silence: what is kept
 /// can be computed again. Names consist of letters, digits and `-`.
@@ -101,7 +105,7 @@ impl Tables {
 
     fn with(chains: Vec<Chain>) -> Self {
         let known = Mutex::new(Remembered::new(KNOWN));
-        Self { chains, known, archive: OnceLock::new(), keeping: Mutex::default() }
+        Self { chains, known, archive: OnceLock::new(), watcher: OnceLock::new(), keeping: Mutex::default() }
     }
 
     /// The tables of the process, from which layers take their checksums. What is hashed for one registry in a
@@ -115,6 +119,37 @@ impl Tables {
     /// ignored, for what is known already is known.
     pub fn keep_in(&self, archive: Arc<dyn Archive>) {
         let _ = self.archive.set(archive);
+    }
+
+    /// Tells `watcher` how many bytes have been hashed since it was told before, often and from several threads. The
+    /// first one is told; later ones are ignored.
+    pub fn watch(&self, watcher: impl Fn(u64) + Send + Sync + 'static) {
+        let _ = self.watcher.set(Box::new(watcher));
+    }
+
+    fn told(&self, bytes: u64) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(bytes);
+        }
+    }
+
+    /// Bytes that [`Tables::digests`] would hash now, blob and tar together.
+    pub fn work(&self, spec: LayerSpec) -> u64 {
+        let archive = self.archive();
+        if lock(&self.known).has(&spec)
+            || archive.is_some_and(|archive| worth_keeping(&spec) && kept(archive, &spec).is_some())
+        {
+            return 0;
+        }
+        let layer = Layer::new(spec);
+        let of = |form: Form, len: u64| {
+            let leading = layer.leading(form);
+            let known =
+                self.chain(layer.stream(), form).map_or(0, |chain| leading - chain.work(leading, archive));
+            len - known
+        };
+        let blob = if spec.form() == Form::Tar { 0 } else { of(spec.form(), layer.size()) };
+        of(Form::Tar, layer.tar_size()) + blob
     }
 
     /// The digests of a layer.
@@ -166,11 +201,16 @@ impl Tables {
 
     fn hash(&self, source: &Source, len: u64) -> Hashes {
         let mut hashes = match self.chain(source.stream, source.form) {
-            Some(chain) => chain.hashes_before(len.min(source.leading()), self.archive()),
+            Some(chain) => {
+                chain.hashes_before(len.min(source.leading()), self.archive(), &|bytes| self.told(bytes))
+            }
             None => Hashes::new(source.form),
         };
         let from = hashes.sha256.length();
-        source.read(from, len - from).for_each(|piece| hashes.update(&piece));
+        source.read(from, len - from).for_each(|piece| {
+            hashes.update(&piece);
+            self.told(piece.len() as u64);
+        });
         hashes
     }
 
@@ -246,7 +286,15 @@ impl Tables {
             .filter(|(chain, reach)| chain.reach() + SPACING <= *reach)
             .collect();
         ways.sort_by_key(|(chain, reach)| Reverse(reach.saturating_sub(chain.reach())));
-        in_parallel(ways, |(chain, reach)| chain.grow(index_at(reach), self.archive()));
+        in_parallel(ways, |(chain, reach)| {
+            chain.grow(index_at(reach), self.archive(), &|bytes| self.told(bytes));
+        });
+    }
+}
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables").field("archive", &self.archive).finish_non_exhaustive()
     }
 }
 

@@ -264,7 +264,7 @@ fn pieces_are_neither_tiny_nor_huge() {
             layer(form, content, 20 << 20, 0).read(777, 19 << 20).map(|piece| piece.len()).collect();
         let (last, others) = pieces.split_last().unwrap();
         assert!(*last > 0);
-        assert!(others.iter().all(|len| (4096..=1 << 20).contains(len)), "{form} {content:?}");
+        assert!(others.iter().all(|len| (512..=1 << 20).contains(len)), "{form} {content:?}");
     }
 }
 

@@ -144,10 +144,15 @@ fn wrong_usage_exits_with_2_and_says_where() {
         (&["serve", "--catalog", "/nowhere/x.yaml"], "/nowhere/x.yaml"),
         (&["describe", "--catalog", file], "did you mean `tags`"),
         (&["layer", "huge"], "synth/huge"),
-        (&["layer", "10kb", "--index", "1"], "layers 0 to 0"),
+        (&["layer", "10kb", "--index", "1"], "--index 1: synth/10kb has layers 0 to 0"),
+        (&["layer", "10kb", "--index", "-1"], "'-1' for '--index <N>': give a whole number, 0 or more"),
+        (&["layer", "10kb", "--seed", "abc"], "'abc' for '--seed <N>': give a whole number"),
+        (&["tables", "check", "--sample", "0"], "'0' for '--sample <N>': give a whole number, 1 or more"),
+        (&["tables", "check", "--seed", "1.5"], "'1.5' for '--seed <N>': give a whole number"),
         (&["layer", "10kb", "--range", "9-0"], "9"),
         (&["layer", "10kb", "--range", "10000-10001"], "9999 at the latest"),
         (&["healthcheck", "ftp://x"], "http://"),
+        (&["healthcheck", "http://127.0.0.1:1", "--ca", "/nowhere/ca.pem"], "--ca /nowhere/ca.pem"),
         (&["dance"], "dance"),
         (&[], "Usage"),
     ] {
@@ -311,19 +316,27 @@ fn two_repositories_are_compared_with_an_exit_code() {
     let (here, there) = (at(&one, "synth/100kb"), at(&other, "synth/100kb"));
     let equal = run(&["verify", &here, &there]);
     assert_eq!(equal.status.code(), Some(0), "{equal:?}");
-    assert!(String::from_utf8_lossy(&equal.stdout).starts_with("equal: 1 tags equal"), "{equal:?}");
+    assert!(String::from_utf8_lossy(&equal.stdout).starts_with("equal: tags: 1 equal"), "{equal:?}");
     let different = run(&["verify", &here, &at(&other, "synth/200kb"), "--json"]);
     assert_eq!(different.status.code(), Some(1), "{different:?}");
     let report: Value = serde_json::from_slice(&different.stdout).unwrap();
     assert_eq!((&report["outcome"], &report["tags"]["different"]), (&"different".into(), &1.into()));
+    assert_eq!(stderr(&different), "", "the report has said it");
     let nowhere = run(&["verify", &here, "http://127.0.0.1:1/a"]);
-    assert!(nowhere.status.code() == Some(3) && stderr(&nowhere).contains("127.0.0.1:1"), "{nowhere:?}");
+    let said = stderr(&nowhere);
+    assert_eq!(nowhere.status.code(), Some(3), "{nowhere:?}");
+    assert!(
+        said.starts_with("mockreg: http://127.0.0.1:1/v2/a/tags/list?n=1000: cannot be reached: "),
+        "{said}"
+    );
+    let both = String::from_utf8_lossy(&nowhere.stdout).into_owned() + &said;
+    assert_eq!(both.matches("cannot be reached").count(), 1, "{both}");
     for (arguments, says) in [
         (&["verify", &here][..], "DST"),
-        (&["verify", &here, "127.0.0.1:1/a"], "http://"),
+        (&["verify", &here, "library/a"], "http://"),
         (&["verify", &here, "http://127.0.0.1:1"], "name a repository in both"),
         (&["verify", &here, &there, "--ca", "/nowhere/ca.pem"], "/nowhere/ca.pem"),
-        (&["verify", &here, "https://127.0.0.1:1/a"], "--ca"),
+        (&["verify", &here, &there, "--ca", "x", "--insecure"], "--insecure"),
         (&["verify", &here, &there, "--src-user", "ann"], "colon"),
     ] {
         let output = run(arguments);
@@ -332,4 +345,107 @@ fn two_repositories_are_compared_with_an_exit_code() {
             "{arguments:?}: {output:?}"
         );
     }
+}
+
+/// Options that say who to be are named where they are wanted, and the report is in neither stream twice.
+#[test]
+fn a_side_that_wants_a_password_is_said_to() {
+    let closed =
+        mockreg::Registry::builder().auth(mockreg::Auth::basic([("ann", "secret")])).start().unwrap();
+    let open = registry();
+    let at = |registry: &mockreg::Registry| format!("{}/synth/100kb", registry.url());
+    for (here, there, more, says) in [
+        (at(&open), at(&closed), &[][..], "wants a name and a password"),
+        (at(&open), at(&closed), &["--dst-user", "ann:wrong"], "does not take this name and password"),
+    ] {
+        let refused = run(&[&["verify", &here, &there], more].concat());
+        assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+        let said = stderr(&refused);
+        assert!(said.contains(says) && said.contains("--dst-user NAME:PASSWORD"), "{said}");
+        assert!(
+            String::from_utf8_lossy(&refused.stdout).starts_with("refused: tags: 0 equal"),
+            "{refused:?}"
+        );
+    }
+    let let_in = run(&["verify", &at(&open), &at(&closed), "--dst-user", "ann:secret"]);
+    assert_eq!(let_in.status.code(), Some(0), "{let_in:?}");
+}
+
+/// Three ways to believe a registry under TLS, and what is said without any.
+#[test]
+fn certificates_are_believed_by_file_by_system_or_blindly() {
+    let directory = tempfile::tempdir().unwrap();
+    let secure = || mockreg::Registry::builder().tls(mockreg::Tls::ephemeral()).start().unwrap();
+    let (here, stranger) = (secure(), secure());
+    let file = |name: &str, registry: &mockreg::Registry| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, registry.ca_certificate().unwrap()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (own, strangers) = (file("own.pem", &here), file("strangers.pem", &stranger));
+    let image = format!("{}/synth/100kb", here.url());
+    let base = format!("{}/v2/", here.url());
+    for command in [&["verify", &image, &image][..], &["healthcheck", &base]] {
+        let failed = if command[0] == "verify" { 3 } else { 1 };
+        for (system, more, code, says) in [
+            (&strangers, &[][..], failed, "certificate"),
+            (&own, &[], 0, ""),
+            (&strangers, &["--ca", &own], 0, ""),
+            (&strangers, &["--insecure"], 0, ""),
+            (&"/nowhere.pem".to_owned(), &[], if failed == 3 { 2 } else { 1 }, "/nowhere.pem"),
+        ] {
+            let mut program = mockreg(&[command, more].concat());
+            let output = program.env("SSL_CERT_FILE", system).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{command:?} {more:?}: {output:?}");
+            let said = stderr(&output);
+            assert!(said.contains(says), "{command:?} {more:?}: {said}");
+            let said = said + &String::from_utf8_lossy(&output.stdout);
+            assert_eq!(more == ["--insecure"], said.contains("not checked"), "{said}");
+        }
+    }
+}
+
+/// A path that leads nowhere is told, not made; one part that is missing is made.
+#[test]
+fn a_directory_is_made_in_one_that_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let any_port = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let deep = path("typo/deep");
+    for arguments in [
+        vec!["ca", "--dir", &deep],
+        [&any_port[..], &["--tls-auto", &deep]].concat(),
+        [&any_port[..], &["--spill", &deep]].concat(),
+        [&any_port[..], &["--table-cache", &deep]].concat(),
+        vec!["layer", "10kb", "--info", "--table-cache", &deep],
+    ] {
+        let output = run(&arguments);
+        let said = stderr(&output);
+        assert!(matches!(output.status.code(), Some(2 | 3)), "{arguments:?}: {output:?}");
+        assert!(said.contains(&deep) && said.contains("mkdir -p"), "{arguments:?}: {said}");
+        assert!(!root.path().join("typo").exists(), "{arguments:?}");
+    }
+    assert!(run(&["ca", "--dir", &path("tls")]).status.success());
+    assert!(root.path().join("tls/ca.pem").exists());
+    let server = Server::start(&["--spill", &path("spill"), "--table-cache", &path("cache")]);
+    assert!(root.path().join("spill").is_dir());
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// Sizes are told as they are, and nothing is negative.
+#[test]
+fn a_description_rounds_as_people_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let describe = |text: &str| {
+        let file = directory.path().join("c.yaml");
+        std::fs::write(&file, text).unwrap();
+        String::from_utf8(run(&["describe", "--catalog", file.to_str().unwrap()]).stdout).unwrap()
+    };
+    let one = describe("schema_version: 1\nrepositories: [{name: a, tags: [v1], layers: [1MB]}]");
+    assert!(
+        one.contains("p50 1.00 MB") && one.contains("1.00 MB - 10.0 MB") && !one.contains("999"),
+        "{one}"
+    );
+    let none = describe("schema_version: 1\nrepositories: []");
+    assert!(none.contains("take 0.0 % of the pulls") && !none.contains("-0"), "{none}");
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
-use mockreg::verify::{Address, Authorities, Credentials, DifferenceKind, Outcome, Report, Verification};
+use mockreg::verify::{
+    Address, Authorities, Credentials, DifferenceKind, Outcome, Report, Side, Verification,
+};
 use mockreg::{Auth, Registry, Tls};
 use mockreg_proto::digest::Digest;
 use serde_json::{Value, json};
@@ -126,7 +128,7 @@ fn a_true_copy_is_equal_under_any_name() {
     assert_eq!((report.blobs, report.manifests), (2, 2));
     source.journal().blobs().none_fetched_twice().no_byte_sent_twice();
     assert!(
-        report.bytes_read > 6_000_000 && report.to_string().starts_with("equal: 2 tags equal"),
+        report.bytes_read > 6_000_000 && report.to_string().starts_with("equal: tags: 2 equal, 0 different"),
         "{report}"
     );
 }
@@ -229,6 +231,112 @@ fn long_lists_are_read_to_their_end() {
     assert_eq!((report.outcome, report.tags.equal), (Outcome::Equal, 1_500), "{report}");
 }
 
+/// An artifact that refers to `subject`, and its digest.
+fn refer(registry: &Registry, repository: &str, subject: Digest, kind: &str) -> Digest {
+    let mut client = Client::of(registry);
+    let config = push_blob(&mut client, repository, b"{}");
+    let layer = push_blob(&mut client, repository, kind.as_bytes());
+    let artifact = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "artifactType": kind,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2},
+        "layers": [{"mediaType": "text/plain", "digest": layer, "size": kind.len()}],
+        "subject": {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": subject, "size": 2},
+    });
+    let digest = Digest::of(artifact.to_string().as_bytes());
+    put_manifest(&mut client, repository, &digest.to_string(), &artifact)
+}
+
+fn subject(registry: &Registry, repository: &str) -> Digest {
+    Digest::of(&Client::of(registry).get(&format!("/v2/{repository}/manifests/v1")).body)
+}
+
+#[test]
+fn lists_of_referrers_are_compared_and_what_they_name() {
+    let paged = mockreg::policy::Policy { referrers_page: Some(2), ..Default::default() };
+    let (source, destination) = (registry(), Registry::builder().policy(paged).start().unwrap());
+    for registry in [&source, &destination] {
+        push(registry, "a", "v1", b"one");
+    }
+    let verify = || compare(address(&source, "a"), address(&destination, "a"));
+    let image = subject(&source, "a");
+    let bare = verify();
+    assert_eq!((bare.outcome, bare.manifests, bare.referrer_lists), (Outcome::Equal, 1, 1), "{bare}");
+    assert!(bare.notes.is_empty(), "{bare}");
+    // Five of them at a side that gives two a page: only whoever follows the links finds all equal.
+    let kinds = ["application/one", "application/two", "application/three", "application/four"];
+    for kind in kinds {
+        refer(&source, "a", image, kind);
+        refer(&destination, "a", image, kind);
+    }
+    let signed = refer(&source, "a", image, "application/signature");
+    let lost = verify();
+    assert_eq!((lost.outcome, found(&lost).len()), (Outcome::Different, 1), "{lost}");
+    let wanted =
+        format!("referrer {signed} (application/signature) of {image}: not listed at the destination");
+    assert_eq!(lost.differences[0].details, [wanted]);
+    refer(&destination, "a", image, "application/signature");
+    let all = verify();
+    // The image and its five artifacts, each with a list of its own.
+    assert_eq!((all.outcome, all.manifests, all.referrer_lists), (Outcome::Equal, 6, 6), "{all}");
+    // A referrer of a referrer, at the destination only.
+    refer(&destination, "a", signed, "application/countersignature");
+    let more = verify();
+    assert_eq!(more.outcome, Outcome::Different, "{more}");
+    assert!(more.to_string().contains("listed at the destination only"), "{more}");
+    let plan = Verification::try_new(address(&source, "a"), address(&destination, "a")).unwrap();
+    assert_eq!(run(plan.allow_extra(true)).outcome, Outcome::Equal);
+}
+
+/// A registry that has no referrers API keeps the list under a tag.
+#[test]
+fn tags_stand_for_lists_of_referrers_where_there_is_no_api() {
+    let policy = mockreg::policy::Policy { referrers: false, ..Default::default() };
+    let (source, destination) = (registry(), Registry::builder().policy(policy).start().unwrap());
+    for registry in [&source, &destination] {
+        push(registry, "a", "v1", b"one");
+    }
+    let image = subject(&source, "a");
+    let signed = refer(&source, "a", image, "application/signature");
+    refer(&destination, "a", image, "application/signature");
+    let verify = || compare(address(&source, "a"), address(&destination, "a"));
+    let lost = verify();
+    assert!(lost.notes[0].starts_with("the destination has no referrers API"), "{lost}");
+    assert_eq!(lost.notes.len(), 1, "{lost}");
+    assert!(lost.to_string().contains(&format!("referrer {signed}")), "{lost}");
+    let size = Client::of(&source).get(&format!("/v2/a/manifests/{signed}")).body.len();
+    let index = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": signed, "size": size}],
+    });
+    let tag = image.to_string().replace(':', "-");
+    put_manifest(&mut Client::of(&destination), "a", &tag, &index);
+    let kept = verify();
+    assert_eq!((kept.outcome, kept.tags.extra), (Outcome::Equal, 0), "{kept}");
+    let back = compare(address(&destination, "a"), address(&source, "a"));
+    assert_eq!(back.outcome, Outcome::Equal, "{back}");
+    assert!(back.to_string().contains("note       the source has no referrers API"), "{back}");
+}
+
+#[test]
+fn tags_can_be_named_in_the_addresses() {
+    let (source, destination) = (registry(), registry());
+    push(&source, "a", "v1", b"one");
+    push(&source, "a", "v2", b"two");
+    push(&destination, "a", "v1", b"one");
+    push(&destination, "a", "other", b"two");
+    for (here, there, outcome) in [
+        ("a:v1", "a:v1", Outcome::Equal),
+        ("a:v1", "a", Outcome::Equal),
+        ("a:v2", "a:other", Outcome::Equal),
+        ("a:v2", "a", Outcome::Different),
+        ("a:v1", "a:other", Outcome::Different),
+    ] {
+        let report = compare(address(&source, here), address(&destination, there));
+        assert_eq!(report.outcome, outcome, "{here} {there}: {report}");
+        assert_eq!(report.tags.equal + report.tags.different + report.tags.missing, 1, "{report}");
+    }
+}
+
 #[test]
 fn tags_can_be_named() {
     let (source, destination) = (registry(), registry());
@@ -240,40 +348,86 @@ fn tags_can_be_named() {
     assert_eq!(run(plan.tags(["v1".to_owned()])).outcome, Outcome::Equal);
 }
 
+/// Each says what it is: nobody answers, there is no such repository, there is no list.
 #[test]
 fn what_cannot_be_read_is_neither_equal_nor_different() {
     let source = registry();
     push(&source, "a", "v1", b"one");
     let nowhere: Address = "http://127.0.0.1:1/a".parse().unwrap();
-    for (here, there, says) in [
+    let listless = serve(BTreeMap::new());
+    for (here, there, outcome, side, says) in [
         (
             address(&source, "a"),
             nowhere.clone(),
-            "http://127.0.0.1:1 /v2/a/tags/list?n=1000: cannot be reached",
+            Outcome::Unreachable,
+            Side::Destination,
+            "http://127.0.0.1:1/v2/a/tags/list?n=1000: cannot be reached",
         ),
-        (nowhere, address(&source, "a"), "cannot be reached"),
-        (address(&source, "b"), address(&source, "a"), "there is no repository `b`"),
+        (nowhere, address(&source, "a"), Outcome::Unreachable, Side::Source, "cannot be reached"),
+        (
+            address(&source, "b"),
+            address(&source, "a"),
+            Outcome::Missing,
+            Side::Source,
+            "there is no repository `b` (404 Not Found: NAME_UNKNOWN",
+        ),
+        (
+            address(&source, "b"),
+            address(&source, "c"),
+            Outcome::Missing,
+            Side::Source,
+            "the destination has none either",
+        ),
+        (
+            source.url().parse().unwrap(),
+            format!("http://{listless}").parse().unwrap(),
+            Outcome::Missing,
+            Side::Destination,
+            "it lists no repositories (404 Not Found: nothing)",
+        ),
     ] {
         let report = compare(here, there);
-        assert_eq!(report.outcome, Outcome::Unreachable, "{report}");
-        assert!(report.error.as_ref().unwrap().contains(says), "{report}");
+        assert_eq!((report.outcome, report.error_side), (outcome, Some(side)), "{report:?}");
+        assert!(report.error.as_ref().unwrap().contains(says), "{report:?}");
     }
-    // A destination without the repository lacks every tag, which is known.
+}
+
+#[test]
+fn a_repository_at_one_side_only_is_said_to_be_missing() {
+    let source = registry();
+    push(&source, "a", "v1", b"one");
     let report = compare(address(&source, "a"), address(&source, "b"));
-    assert_eq!(found(&report), [("v1".into(), DifferenceKind::Missing)]);
+    assert_eq!(
+        (report.outcome, report.missing_repositories, report.tags.missing),
+        (Outcome::Different, 1, 0),
+        "{report}"
+    );
+    let difference = &report.differences[0];
+    assert_eq!((difference.tag.as_ref(), difference.kind), (None, DifferenceKind::Missing));
+    assert!(difference.details[0].contains("at the destination (404 Not Found: NAME_UNKNOWN"), "{report}");
+    assert!(report.to_string().contains("repositories: 1 missing, 0 extra"), "{report}");
+    // One with other tags is there.
+    push(&source, "b", "v2", b"one");
+    let report = compare(address(&source, "a"), address(&source, "b"));
+    assert_eq!((report.missing_repositories, report.tags.missing, report.tags.extra), (0, 1, 1), "{report}");
 }
 
 #[test]
 fn addresses_say_what_is_wrong_with_them() {
     for (text, says) in [
-        ("127.0.0.1:5000/a", "http://"),
+        ("h/a", "needs a port"),
+        ("library/app:v1", "needs a port"),
         ("ftp://h/a", "http://"),
+        ("http://h:1/:v1", "no repository"),
+        ("http://h:1/a:v 1", "not a tag"),
+        ("http://h:1/a@sha256:00", "not by a digest"),
         ("http://h:5000/A", "repository name"),
         ("http://u:p@h/a", "apart"),
         ("http://h:0/a", "port"),
         ("http://h:70000/a", "port"),
         ("http://h/a?x=1", "query"),
         ("", "http://"),
+        ("docker://", "http://"),
     ] {
         let error = text.parse::<Address>().unwrap_err().to_string();
         assert!(error.contains(says), "{text}: {error}");
@@ -282,6 +436,12 @@ fn addresses_say_what_is_wrong_with_them() {
         ("http://h", "http://h:80"),
         ("https://h/", "https://h:443"),
         ("http://[::1]:5000/a/b/", "http://[::1]:5000/a/b"),
+        // As loadgen reads them.
+        ("127.0.0.1:5000/app:v1", "http://127.0.0.1:5000/app:v1"),
+        ("docker://127.0.0.1:5000/app:v1", "http://127.0.0.1:5000/app:v1"),
+        ("[::1]:5000/a/b/c:x", "http://[::1]:5000/a/b/c:x"),
+        ("http://registry.test/a", "http://registry.test:80/a"),
+        ("localhost:5000", "http://localhost:5000"),
     ] {
         assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
     }
@@ -305,7 +465,13 @@ fn the_admin_port_compares_too() {
     for (body, status, says) in [
         (json!({"source": "http://h/a", "destination": "http://h"}), 422, "name a repository"),
         (json!({"source": "h/a", "destination": "http://h/a"}), 422, "http://"),
-        (json!({"source": "https://h/a", "destination": "http://h/a"}), 422, "authority"),
+        (
+            json!({"source": "https://h/a", "destination": "http://h/a", "ca": "x", "insecure": true}),
+            422,
+            "exclude each other",
+        ),
+        (json!({"source": "http://h/a:v1", "destination": "http://h/a", "tags": ["x"]}), 422, "no other"),
+        (json!({"source": "http://h/a", "destination": "http://h/a:v1"}), 422, "name one there too"),
         (json!({"source": "https://h/a", "destination": "http://h/a", "ca": "x"}), 422, "BEGIN CERTIFICATE"),
         (json!({"source": "http://h", "destination": "http://h", "tags": ["x"]}), 422, "tags"),
         (json!({"source": "http://h"}), 400, "destination"),
@@ -341,9 +507,14 @@ fn registries_that_ask_who_is_there_are_let_in() {
     for users in
         [[user("ann:wrong"), user("bob:word")], [user("ann:secret"), user("bob:wrong")], [None, None]]
     {
-        let report = verify(&basic, &bearer, users);
-        assert_eq!(report.outcome, Outcome::Unreachable, "{report}");
-        assert!(report.error.as_ref().unwrap().contains("401"), "{report}");
+        let report = verify(&basic, &bearer, users.clone());
+        assert_eq!(report.outcome, Outcome::Refused, "{report}");
+        let error = report.error.as_ref().unwrap();
+        let says = if users[0].is_none() { "wants a name and a password" } else { "does not take this name" };
+        assert!(error.contains(says) && error.contains("(401 Unauthorized"), "{error}");
+        let right = users[0].as_ref().is_some_and(|user| *user == "ann:secret".parse().unwrap());
+        let side = if right { Side::Destination } else { Side::Source };
+        assert!(users == [None, None] || report.error_side == Some(side), "{report:?}");
     }
     // All repositories need another scope than one.
     let (here, there): (Address, Address) = (basic.url().parse().unwrap(), bearer.url().parse().unwrap());
@@ -370,7 +541,12 @@ fn tls_and_redirects_are_followed() {
     // An authority that never signed for this registry vouches for nobody.
     let stranger = Registry::builder().tls(Tls::ephemeral()).start().unwrap();
     let strangers = Authorities::try_from_pem(stranger.ca_certificate().unwrap().as_bytes()).unwrap();
-    let report = run(verify(here, there).credentials(user, None).authorities(strangers));
-    assert_eq!(report.outcome, Outcome::Unreachable, "{report}");
-    assert!(report.error.as_ref().unwrap().contains("certificate"), "{report}");
+    let plan = verify(here, there).credentials(user, None);
+    let report = run(plan.clone().authorities(strangers));
+    assert_eq!((report.outcome, report.error_side), (Outcome::Untrusted, Some(Side::Source)), "{report:?}");
+    assert!(report.error.as_ref().unwrap().contains("vouches for its certificate"), "{report:?}");
+    // Whoever checks nothing gets there, and the report says so.
+    let report = run(plan.authorities(Authorities::unchecked()));
+    assert_eq!(report.outcome, Outcome::Equal, "{report:?}");
+    assert!(report.notes[0].contains("certificates were not checked"), "{report}");
 }

@@ -100,7 +100,8 @@ impl Pulls<'_> {
             let zipf = entry.law.zipf();
             zipf.share((zipf.len() / 100).max(1)) * self.part_of(entry)
         };
-        self.entries.iter().map(share).sum()
+        // The sum of no numbers is -0.
+        self.entries.iter().map(share).fold(0.0, |sum, share| sum + share)
     }
 
     /// The exponents of the entries' laws, in the order of the catalogue.

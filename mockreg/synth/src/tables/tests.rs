@@ -112,3 +112,40 @@ fn what_is_remembered_is_not_computed() {
     assert_eq!(tables.digests(spec), digests);
     assert_eq!(tables.trailer(spec)[..4], [1, 2, 3, 4]);
 }
+
+/// What is announced is what is hashed, from nothing, from shipped checkpoints and from an archive.
+#[test]
+fn a_watcher_hears_of_every_byte_and_work_foretells_them() {
+    let archive = Arc::new(Memory::default());
+    let tables = |start: fn() -> Tables| {
+        let (tables, heard) = (start(), Arc::new(Mutex::new(0)));
+        let counter = Arc::clone(&heard);
+        tables.watch(move |bytes| *lock(&counter) += bytes);
+        tables.keep_in(archive.clone());
+        (tables, heard)
+    };
+    for form in FORMS {
+        let id = LayerId::derive(1, "a", &form.to_string(), "", 0);
+        let shared = LayerSpec::try_new(form, Content::Letters, 5 << 20, id).unwrap();
+        let mut announced = Vec::new();
+        for (start, spec) in [
+            (Tables::bare as fn() -> Tables, shared),
+            (Tables::new, shared),
+            (Tables::bare, shared.unique()),
+            (Tables::bare, shared.unique()),
+            (Tables::bare, shared),
+        ] {
+            let (tables, heard) = tables(start);
+            let work = tables.work(spec);
+            tables.digests(spec);
+            // A gzip layer ends with eight bytes that are not hashed but computed.
+            let told = *lock(&heard);
+            assert!(told <= work && work <= told + gzip::TRAILER, "{form:?}: {told} of {work}");
+            assert_eq!(tables.work(spec), 0);
+            announced.push(told);
+        }
+        let [bare, shipped, unique, again, archived] = announced[..] else { unreachable!() };
+        assert!(bare >= 5 << 20 && unique >= 5 << 20, "{announced:?}");
+        assert!(shipped < bare && archived < bare && again == 0, "{announced:?}");
+    }
+}

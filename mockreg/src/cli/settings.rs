@@ -238,7 +238,7 @@ impl Settings {
             .on_demand(self.on_demand != Some(Switch::Off))
             .policy(self.policy()?)
             .auth(self.auth()?);
-        builder.cache = self.table_cache.open()?;
+        builder.cache = self.table_cache.open().map_err(|failure| self.at(&["table_cache"], failure))?;
         builder.seed = self.seed.unwrap_or(builder.seed);
         builder.memory_budget = self.memory_budget.map_or(builder.memory_budget, |budget| budget.0);
         builder.threads = self.threads.map(|threads| threads.get().into());
@@ -331,6 +331,12 @@ trait Setting {
 impl<T> Setting for Option<T> {
     fn is_absent(&self) -> bool {
         self.is_none()
+    }
+}
+
+impl Setting for TableCache {
+    fn is_absent(&self) -> bool {
+        self.directory.is_none()
     }
 }
 

@@ -23,11 +23,6 @@ pub(super) struct TableCache {
 }
 
 impl TableCache {
-    /// This one, or `other` where this says nothing.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self { directory: self.directory.or(other.directory) }
-    }
-
     /// Opens it. What is then written there may fail; a path that leads nowhere is a slip.
     pub(super) fn open(&self) -> Result<CacheDir, Failure> {
         if let Some(directory) = &self.directory {

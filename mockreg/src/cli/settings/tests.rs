@@ -123,6 +123,7 @@ fn what_cannot_be_meant_is_named_with_its_place() {
         ),
         ("tls_name: [x.test]\n", &["mockreg.yaml:1:11: ", "`tls_auto`"]),
         ("seed: 1\ntls_key: x.pem\n", &["mockreg.yaml:2:10: ", "`tls_cert` and `tls_key`"]),
+        ("table_cache: /dev/null/x\n", &["mockreg.yaml:1:14: ", "(key `table_cache`)"]),
         ("spill: /dev/null/x\n", &["mockreg.yaml:1:8: ", "(key `spill`)"]),
         ("journal: /dev/null/x\n", &["mockreg.yaml:1:10: ", "(key `journal`)"]),
     ] {

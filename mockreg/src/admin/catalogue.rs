@@ -68,11 +68,12 @@ impl Given {
     }
 }
 
-const SEVERAL: &str = "the registry was started with several catalogues, each with a seed and defaults of its own, and no \
-                       single document says the same; `mockreg describe` with the same files shows what they hold, and \
-                       PUT /catalog puts one in the place of all";
-const PLANNED: &str = "the images were planned by the program that started the registry, and no document says the same; GET \
-                       /v2/_catalog on the registry port lists their repositories, and PUT /catalog replaces them";
+const SEVERAL: &str = "the registry was started with several catalogues, each with a seed and defaults of its own, \
+                       and no single document says the same; `mockreg describe` with the same files shows what \
+                       they hold, and PUT /catalog puts one in the place of all";
+const PLANNED: &str = "the images were planned by the program that started the registry, and no document says the \
+                       same; GET /v2/_catalog on the registry port lists their repositories, and PUT /catalog \
+                       replaces them";
 
 /// `GET /catalog`: as JSON, however it was written.
 pub(super) async fn read(State(core): State<Arc<Core>>) -> Response {

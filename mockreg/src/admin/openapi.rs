@@ -85,7 +85,7 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
         "/catalog": {
             "get": operation("catalogue", "The catalogue, as JSON however it was written", None, [
                 answer(200, "The catalogue.", JSON, &shape::<Catalogue>(shapes)),
-                error(409, "It was read from several files, or planned by a program: no single document says the same. The error says which, and what to do."),
+                error(409, "No single document says what it is; the error says why, and what to do."),
             ]),
             "put": operation("replace_catalogue", "Replace all that the catalogue offers; what was pushed stays", Some(body(
                 "The catalogue, YAML or JSON", true, &[JSON, YAML], &shape::<Catalogue>(shapes),
@@ -94,7 +94,7 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
                 error(422, "It describes images that cannot be made."),
                 error(400, "It is no catalogue."),
                 error(408, "It took too long to come."),
-                error(409, "As many catalogues as may be read at once are being read; nothing has changed. Try again."),
+                error(409, "Other catalogues are being read; nothing has changed. Try again."),
                 error(413, "It is too large."),
             ]),
         },

@@ -75,7 +75,7 @@ pub(super) async fn verify(State(_): State<Arc<Core>>, Whole(body): Whole<MAX_WO
     let Ok(_permit) = RUNNING.try_acquire() else {
         return refused(
             StatusCode::CONFLICT,
-            "two verifications are running, and no more at once, for each reads as fast as it can; try again when one is done",
+            "two verifications are running, and no more at once; try again when one is done",
         );
     };
     match compared(&body).await {

@@ -2,6 +2,7 @@
 //! ended where it is on, and HTTP/1.1 or HTTP/2 runs underneath. Who speaks the wrong thing is told in words that
 //! clients understand.
 
+mod gather;
 mod http1;
 mod http2;
 mod window;

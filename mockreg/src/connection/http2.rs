@@ -17,11 +17,12 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::header::{DATE, EXPECT, HeaderValue};
 use http::{Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::gather::Gather;
 use super::{Line, STOP_GRACE, WRITE_STALL};
 use crate::body::{Body, Reply};
 use crate::delivery::Frames;
@@ -40,10 +41,6 @@ const MAX_HEAD: u32 = 64 << 10;
 /// Bytes of an answer that wait for the socket. They are slices of shared memory, so it is a matter of speed only.
 const SEND_AHEAD: usize = 512 << 10;
 
-/// Frames go to the socket, or to TLS, in pieces of this size. Clients usually take frames of 16 KiB, and a system call
-/// for each costs more than copying them together.
-const WRITE_BUFFER: usize = 64 << 10;
-
 /// Runs HTTP/2 on the connection until it ends or the server stops.
 pub(super) async fn speak<S>(line: &Line, stream: S)
 where
@@ -59,7 +56,7 @@ where
         .max_frame_size(MAX_FRAME)
         .max_header_list_size(MAX_HEAD)
         .max_send_buffer_size(SEND_AHEAD)
-        .handshake(BufWriter::with_capacity(WRITE_BUFFER, Socket::new(stream, Arc::clone(&frames))));
+        .handshake(Gather::new(Socket::new(stream, Arc::clone(&frames))));
     let conn = line.conn;
     match timeout(line.core.limits.header_timeout, handshake).await {
         Ok(Ok(connection)) => serve(line, connection, &frames).await,
@@ -76,7 +73,7 @@ const FRAMES: &str = "no holder of the frames panics";
 /// Accepts requests until the client has no more, leaves none for too long, or the server stops.
 async fn serve<S>(
     line: &Line,
-    mut connection: Connection<BufWriter<Socket<S, Frames>>, Bytes>,
+    mut connection: Connection<Gather<Socket<S, Frames>>, Bytes>,
     frames: &Arc<Mutex<Frames>>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,

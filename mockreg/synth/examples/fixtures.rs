@@ -13,7 +13,7 @@ use mockreg_synth::{Layer, Tables, name};
 use serde_json::{Map, Value, json};
 
 /// From the least size to 5 GiB, in every form and content.
-const IMAGES: [&str; 14] = [
+const IMAGES: [&str; 17] = [
     "synth/553",
     "synth/1000",
     "synth/1536-tar",
@@ -27,6 +27,9 @@ const IMAGES: [&str; 14] = [
     "synth/20mib-x4-c1",
     "synth/64mib",
     "synth/300mib-tar",
+    "synth/528-zstd",
+    "synth/10mb-zstd-c1",
+    "synth/300mib-zstd",
     "synth/5gib",
 ];
 

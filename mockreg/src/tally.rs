@@ -80,6 +80,11 @@ impl Level {
         self.now.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How many there are.
+    pub(crate) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
     fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }

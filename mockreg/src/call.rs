@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName};
 use http::{HeaderMap, Method};
 use mockreg_proto::digest::Digest;
+use mockreg_proto::query::Query;
 use mockreg_proto::reference::Reference;
 
 use crate::auth::{Access, Sender};
@@ -18,7 +19,6 @@ use crate::pace::Pace;
 use crate::problem::{Fault, Problem};
 use crate::quota::Client;
 use crate::route::Target;
-use mockreg_proto::query::Query;
 
 /// Most body bytes read after a refusal, so that the connection can serve the next request. More than that, and
 /// closing is cheaper.

@@ -62,15 +62,8 @@ fn loan(bytes: &[u8]) -> Option<Loan> {
 
 /// The file of an image, made when it is first wanted; `None` where the system has no such files.
 fn file(image: Image) -> Option<&'static File> {
-    static LETTERS: OnceLock<Option<File>> = OnceLock::new();
-    static DEFLATE: OnceLock<Option<File>> = OnceLock::new();
-    static ZSTD: OnceLock<Option<File>> = OnceLock::new();
-    let file = match image {
-        Image::Letters => &LETTERS,
-        Image::Deflate => &DEFLATE,
-        Image::Zstd => &ZSTD,
-    };
-    let made = file.get_or_init(|| match make(image.bytes()) {
+    static FILES: [OnceLock<Option<File>>; Image::ALL.len()] = [const { OnceLock::new() }; Image::ALL.len()];
+    let made = FILES[image as usize].get_or_init(|| match make(image.bytes()) {
         Ok(file) => Some(file),
         Err(error) => {
             tracing::info!(%error, "layers are copied to sockets: no file in memory to lend from");
@@ -93,21 +86,21 @@ fn make(bytes: &[u8]) -> io::Result<File> {
 fn send(stream: &TcpStream, mut bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     let mut sent = 0;
     while !bufs.is_empty() {
-        let copied = bufs.iter().take_while(|piece| loan(piece).is_none()).count();
-        let (now, later) = bufs.split_at(copied.max(1));
+        let loan = loan(&bufs[0]);
+        let copied =
+            bufs[1..].iter().take_while(|piece| loan.is_none() && self::loan(piece).is_none()).count();
+        let (now, later) = bufs.split_at(1 + copied);
         let wanted: usize = now.iter().map(|piece| piece.len()).sum();
-        let taken = match loan(&now[0]) {
+        let taken = match loan {
             Some(loan) => lend(stream, loan, wanted),
             None => copy(stream, now, !later.is_empty()),
         };
         match taken {
-            Ok(taken) => sent += taken,
+            Ok(taken) if taken == wanted => sent += taken,
+            Ok(taken) => return Ok(sent + taken),
             Err(error) if sent == 0 => return Err(error),
             // It will be met again at the next call.
             Err(_) => break,
-        }
-        if taken.is_ok_and(|taken| taken < wanted) {
-            break;
         }
         bufs = later;
     }
@@ -200,11 +193,11 @@ mod tests {
         layer.read(0, SIZE).collect()
     }
 
-    async fn pair(others: u64) -> (Lending, TcpStream) {
+    async fn pair(requests: u64) -> (Lending, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let telemetry = Telemetry::new(Journal::new("test", None));
-        (0..others).for_each(|_| telemetry.tally.requests.enter());
+        (0..requests).for_each(|_| telemetry.tally.requests.enter());
         (Lending::new(listener.accept().await.unwrap().0, Arc::new(telemetry)), client)
     }
 

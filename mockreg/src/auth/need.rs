@@ -1,11 +1,11 @@
 //! What a request needs to be allowed, as a list of scopes; none for requests that anyone with a name may send. Pure.
 
 use http::Method;
+use mockreg_proto::query::Query;
 use mockreg_proto::reference::RepositoryName;
 
 use super::scope::{Action, Scope};
 use crate::route::{Endpoint, Target};
-use mockreg_proto::query::Query;
 
 /// What a request needs. The repository's name is checked already.
 pub(crate) fn needs(target: &Target, method: &Method, query: &Query, push_deletes: bool) -> Vec<Scope> {

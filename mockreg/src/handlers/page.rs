@@ -1,8 +1,9 @@
 //! Pages of sorted names: `n` names after `last`, and a link to the next page.
 
+use mockreg_proto::query::{Query, encode};
+
 use crate::policy::OverMax;
 use crate::problem::{Fault, Problem};
-use mockreg_proto::query::{Query, encode};
 
 /// How a list is given.
 #[derive(Clone, Copy, Debug)]

@@ -8,13 +8,13 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use mockreg_proto::digest::Digest;
 use mockreg_proto::media_type::OCI_INDEX;
+use mockreg_proto::query::encode;
 
 use super::value;
 use crate::body::{Body, Reply};
 use crate::call::Call;
 use crate::manifest::Listing;
 use crate::problem::{Fault, Problem};
-use mockreg_proto::query::encode;
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// Most bytes of entries in one answer: clients take an index of 4 MiB, from the specification, and no larger one.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{Method, StatusCode};
 use mockreg_proto::journal::Kind;
+use mockreg_proto::query::Query;
 use serde::Serialize;
 
 use super::base::json;
@@ -13,7 +14,6 @@ use crate::auth::{Authorization, PostAnswer, Purpose, Scope, authorization_of, l
 use crate::body::Reply;
 use crate::call::Call;
 use crate::problem::{Fault, Problem};
-use mockreg_proto::query::Query;
 
 /// Largest form that is read: the most scopes that count, with the longest names, all escaped.
 const MAX_FORM: usize = 64 << 10;

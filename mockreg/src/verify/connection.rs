@@ -41,7 +41,8 @@ impl Connections {
 
     /// A connection to `address`, and whether it was used before: then the registry may just be closing it.
     pub(super) async fn take(&self, address: &Address) -> io::Result<(Sender, bool)> {
-        let kept = || self.idle.lock().expect("no holder of the list panics").get_mut(&key(address))?.pop();
+        let kept =
+            || self.idle.lock().expect("no holder of the list panics").get_mut(&address.origin())?.pop();
         while let Some(mut sender) = kept() {
             if sender.ready().await.is_ok() {
                 return Ok((sender, true));
@@ -54,7 +55,7 @@ impl Connections {
     /// Keeps a connection whose answer has been read to the end.
     pub(super) fn keep(&self, address: &Address, sender: Sender) {
         let mut idle = self.idle.lock().expect("no holder of the list panics");
-        let kept = idle.entry(key(address)).or_default();
+        let kept = idle.entry(address.origin()).or_default();
         if kept.len() < KEPT && !sender.is_closed() {
             kept.push(sender);
         }
@@ -71,10 +72,6 @@ impl Connections {
         let stream = TlsConnector::from(config).connect(name, stream).await?;
         handshake(TokioIo::new(stream)).await
     }
-}
-
-fn key(address: &Address) -> String {
-    address.origin()
 }
 
 /// Begins HTTP. The connection's own task ends with the connection.

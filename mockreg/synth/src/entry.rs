@@ -5,7 +5,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::keystream::{Keystream, Label};
-use crate::pool::{Image, pool};
+use crate::pool::Image;
 use crate::spec::{Form, LayerSpec};
 use crate::stream::Stream;
 use crate::tables::Tables;
@@ -137,7 +137,7 @@ impl Segment {
     /// that are no part of the pool.
     pub(crate) fn slice(&self, skip: u64, len: u64) -> Option<Bytes> {
         match self {
-            Self::Pool { image, at, .. } => Some(pool().slice(*image, at + skip, len)),
+            Self::Pool { image, at, .. } => Some(image.slice(at + skip, len)),
             _ => None,
         }
     }
@@ -157,7 +157,7 @@ impl Segment {
                 }
                 noise.get_or_insert_with(|| Keystream::new(*label)).append(at + skip, len, out);
             }
-            Self::Pool { image, at, .. } => out.put_slice(&pool().slice(*image, at + skip, len as u64)),
+            Self::Pool { image, at, .. } => out.put_slice(&image.slice(at + skip, len as u64)),
         }
     }
 }

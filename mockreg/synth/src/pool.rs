@@ -1,7 +1,6 @@
 //! The pool: 16 MiB of random letters, and the same letters packed as the codes of deflate and of zstd. Every
-//! compressible byte a layer has is a slice of one of these three images, which is why layers cost no memory. Built
-//! once, when first asked for, in about a tenth of a second; the image for zstd apart from the others, since most
-//! processes never need it.
+//! compressible byte a layer has is a slice of one of these three images, which is why layers cost no memory. Each
+//! is made once, when first asked for, in about a tenth of a second; most processes never need that for zstd.
 
 use std::sync::OnceLock;
 
@@ -25,12 +24,6 @@ pub enum Image {
     Zstd,
 }
 
-/// The images that tar and gzip take.
-pub(crate) struct Pool {
-    letters: Bytes,
-    deflate: Bytes,
-}
-
 /// Distinct letters. With the end-of-block code they make a complete code of three bits each.
 const ALPHABET: u8 = 7;
 
@@ -43,26 +36,34 @@ const ZSTD_CODES: [u32; ALPHABET as usize] = [0, 1, 2, 3, 4, 5, 6];
 /// Deflate writes Huffman codes top bit first into bytes that fill from the low bit: codes 0 to 6, reversed.
 const DEFLATE_CODES: [u32; ALPHABET as usize] = [0, 4, 2, 6, 1, 5, 3];
 
+/// The images that something has made, in the order of [`Image::ALL`].
+static MADE: [OnceLock<Bytes>; 3] = [const { OnceLock::new() }; 3];
+
 impl Image {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Letters, Self::Deflate, Self::Zstd];
 
     /// Its bytes: 16 MiB of letters, 6 MiB packed. The first call makes them.
     pub fn bytes(self) -> &'static Bytes {
-        match self {
-            Self::Letters => &pool().letters,
-            Self::Deflate => &pool().deflate,
-            Self::Zstd => zstd(),
-        }
+        MADE[self as usize].get_or_init(|| {
+            let reversed = || Self::Letters.bytes().iter().rev().copied().collect::<Vec<_>>();
+            let bytes = match self {
+                Self::Letters => letters(),
+                Self::Deflate => pack(Self::Letters.bytes(), &DEFLATE_CODES),
+                Self::Zstd => pack(&reversed(), &ZSTD_CODES),
+            };
+            // Leaked on purpose: static slices are shared without counting references, and the pool never goes.
+            Bytes::from_static(bytes.leak())
+        })
     }
 
-    /// Its bytes, if something has made them.
-    fn made(self) -> Option<&'static Bytes> {
-        match self {
-            Self::Letters => POOL.get().map(|pool| &pool.letters),
-            Self::Deflate => POOL.get().map(|pool| &pool.deflate),
-            Self::Zstd => ZSTD.get(),
-        }
+    /// The first bytes of a run of `len` of its bytes from byte `at` on, which counts past the end: all of it, or what
+    /// lies before the end.
+    pub(crate) fn slice(self, at: u64, len: u64) -> Bytes {
+        let image = self.bytes();
+        let at = (at % image.len() as u64) as usize;
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(image.len() - at);
+        image.slice(at..at + len)
     }
 }
 
@@ -70,47 +71,10 @@ impl Image {
 /// else in memory, though they be equal. A server that has an image in a file too can then send from there.
 pub fn find(bytes: &[u8]) -> Option<(Image, u64)> {
     Image::ALL.into_iter().find_map(|image| {
-        let made = image.made()?;
+        let made = MADE[image as usize].get()?;
         let at = bytes.as_ptr().addr().checked_sub(made.as_ptr().addr())?;
         (at + bytes.len() <= made.len()).then_some((image, at as u64))
     })
-}
-
-static POOL: OnceLock<Pool> = OnceLock::new();
-static ZSTD: OnceLock<Bytes> = OnceLock::new();
-
-/// The one pool of the process.
-pub(crate) fn pool() -> &'static Pool {
-    POOL.get_or_init(|| {
-        let symbols = symbols();
-        let deflate = pack(&symbols, &DEFLATE_CODES);
-        let letters = symbols.into_iter().map(|symbol| b'a' + symbol).collect::<Vec<_>>();
-        // Leaked on purpose: static slices are shared without counting references, and the pool never goes.
-        Pool { letters: Bytes::from_static(letters.leak()), deflate: Bytes::from_static(deflate.leak()) }
-    })
-}
-
-/// The image that zstd takes.
-fn zstd() -> &'static Bytes {
-    ZSTD.get_or_init(|| {
-        let reversed: Vec<u8> = pool().letters.iter().rev().map(|letter| letter - b'a').collect();
-        Bytes::from_static(pack(&reversed, &ZSTD_CODES).leak())
-    })
-}
-
-impl Pool {
-    /// The first bytes of a run of `len` bytes of an image from byte `at` on, which counts past the end: all of
-    /// it, or what lies before the end.
-    pub(crate) fn slice(&self, image: Image, at: u64, len: u64) -> Bytes {
-        let image = match image {
-            Image::Letters => &self.letters,
-            Image::Deflate => &self.deflate,
-            Image::Zstd => zstd(),
-        };
-        let at = (at % image.len() as u64) as usize;
-        let len = usize::try_from(len).unwrap_or(usize::MAX).min(image.len() - at);
-        image.slice(at..at + len)
-    }
 }
 
 /// A place in the pool that an id draws, at whole 32 letters: where the tail of its layer begins, and the files of a
@@ -121,28 +85,29 @@ pub(crate) fn place_of(id: LayerId) -> u64 {
     number % (LETTERS / STEP) * STEP
 }
 
-/// The letters as numbers 0 to 6.
-fn symbols() -> Vec<u8> {
+/// The letters, `a` to `g`.
+fn letters() -> Vec<u8> {
     // Read in pieces that stay in the cache, so that building takes no memory beside the result.
     const PIECE: usize = 64 << 10;
     let mut keystream = Keystream::new(Label::Pool);
     let mut piece = vec![0; PIECE];
-    let mut symbols = Vec::with_capacity(LETTERS as usize + PIECE);
+    let mut letters = Vec::with_capacity(LETTERS as usize + PIECE);
     let mut offset = 0;
-    while symbols.len() < LETTERS as usize {
+    while letters.len() < LETTERS as usize {
         keystream.fill(offset, &mut piece);
         offset += PIECE as u64;
-        symbols.extend(piece.iter().filter(|byte| **byte < DROPPED_FROM).map(|byte| byte % ALPHABET));
+        let fair = piece.iter().filter(|byte| **byte < DROPPED_FROM);
+        letters.extend(fair.map(|byte| b'a' + byte % ALPHABET));
     }
-    symbols.truncate(LETTERS as usize);
-    symbols
+    letters.truncate(LETTERS as usize);
+    letters
 }
 
 /// Eight letters in three bytes.
-fn pack(symbols: &[u8], codes: &[u32; ALPHABET as usize]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(symbols.len() / 8 * 3);
-    for eight in symbols.as_chunks::<8>().0 {
-        let code = |(place, symbol): (usize, &u8)| codes[usize::from(*symbol)] << (3 * place);
+fn pack(letters: &[u8], codes: &[u32; ALPHABET as usize]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(letters.len() / 8 * 3);
+    for eight in letters.as_chunks::<8>().0 {
+        let code = |(place, letter): (usize, &u8)| codes[usize::from(*letter - b'a')] << (3 * place);
         let bits: u32 = eight.iter().enumerate().map(code).sum();
         packed.extend_from_slice(&bits.to_le_bytes()[..3]);
     }
@@ -160,7 +125,7 @@ mod tests {
         let vectors: serde_json::Value =
             serde_json::from_str(include_str!("../../../fixtures/vectors/layers-v1.json")).unwrap();
         for (name, image) in [("tar", Image::Letters), ("deflate", Image::Deflate), ("zstd", Image::Zstd)] {
-            let digest = Digest::of(&pool().slice(image, 0, u64::MAX)).hex();
+            let digest = Digest::of(&image.slice(0, u64::MAX)).hex();
             assert_eq!(digest, vectors["pool_sha256"][name], "{name}");
         }
     }
@@ -168,9 +133,9 @@ mod tests {
     #[test]
     fn a_run_ends_at_the_end_of_the_image_and_goes_on_at_its_start() {
         let end = LETTERS * 3 / 8;
-        assert_eq!(pool().slice(Image::Deflate, end - 3, 100).len(), 3);
-        assert_eq!(pool().slice(Image::Deflate, end + 5, 100), pool().slice(Image::Deflate, 5, 100));
-        assert_eq!(pool().slice(Image::Letters, LETTERS - 1, 100).len(), 1);
+        assert_eq!(Image::Deflate.slice(end - 3, 100).len(), 3);
+        assert_eq!(Image::Deflate.slice(end + 5, 100), Image::Deflate.slice(5, 100));
+        assert_eq!(Image::Letters.slice(LETTERS - 1, 100).len(), 1);
     }
 
     #[test]

@@ -84,7 +84,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 const BUFFER: usize = 256 << 10;
 /// The kernel doubles it for its own bookkeeping. Fixed, because what hides in a send buffer counts as moved for the
 /// idle timeout: autotuning goes to 4 MiB, which a slow link takes many seconds to drain.
-const SEND_BUFFER: usize = 512 << 10;
+pub(super) const SEND_BUFFER: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {

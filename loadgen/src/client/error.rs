@@ -189,6 +189,16 @@ impl RequestError {
         matches!(self, Self::Transport { reason: Reason::Reset | Reason::Eof, .. })
     }
 
+    /// The same, of a connection that had been closed in the pool, if it is about a dead connection.
+    pub(crate) fn stale(self) -> Self {
+        match self {
+            Self::Transport { reason: Reason::Reset | Reason::Eof, source } => {
+                Self::Transport { reason: Reason::Stale, source }
+            }
+            other => other,
+        }
+    }
+
     /// How long the registry asked to wait, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::{Connection, SEND_BUFFER};
 use super::error::RequestError;
 use super::pool::Shelf;
 use super::reply::Reply;
@@ -24,6 +24,8 @@ type Answer = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + S
 /// A request under way. Dropping it closes its connection.
 pub struct Upload {
     feeder: mpsc::Sender<Bytes>,
+    /// Bytes fed, those on their way included.
+    fed: u64,
     answer: Answer,
     /// What becomes part of the answer; gone once there has been one.
     rest: Option<Rest>,
@@ -33,6 +35,8 @@ pub struct Upload {
 
 struct Rest {
     connection: Connection,
+    /// Bytes that the connection had received when the request began.
+    received: u64,
     shelf: Arc<Shelf>,
     in_flight: InFlight,
 }
@@ -62,8 +66,9 @@ impl Upload {
         idle_timeout: Duration,
         traffic: &Arc<Traffic>,
     ) -> Self {
-        let rest = Some(Rest { connection, shelf, in_flight });
-        Self { feeder, answer, rest, idle_timeout, traffic: traffic.clone() }
+        let received = connection.activity.received();
+        let rest = Some(Rest { connection, received, shelf, in_flight });
+        Self { feeder, fed: 0, answer, rest, idle_timeout, traffic: traffic.clone() }
     }
 
     /// Hands over the next frame, waiting while the connection is busy with the ones before.
@@ -72,6 +77,7 @@ impl Upload {
     /// The request has ended, by an answer or a broken connection; the frame is lost.
     pub async fn feed(&mut self, frame: Bytes) -> Result<(), FeedError> {
         let Some(rest) = &self.rest else { return Err(FeedError::Broken(spent())) };
+        self.fed += frame.len() as u64;
         let fed = tokio::select! {
             biased;
             answer = &mut self.answer => Err(answer),
@@ -104,7 +110,8 @@ impl Upload {
         let fed = Instant::now();
         let rest = self.rest.take().ok_or_else(spent)?;
         let answer = rest.connection.activity.guard(self.idle_timeout, &mut self.answer).await;
-        let response = answer.map_err(|_| RequestError::idle())??;
+        let answer = answer.map_err(|_| RequestError::idle())?;
+        let response = answer.map_err(|error| rest.broken(error, self.fed))?;
         self.traffic.answered(fed.elapsed());
         Ok(Reply::new(response, rest.connection, rest.shelf, rest.in_flight, self.idle_timeout))
     }
@@ -117,8 +124,20 @@ impl Upload {
                 FeedError::Answered(Box::new(reply.not_reusable()))
             }
             (Ok(_), None) => FeedError::Broken(spent()),
-            (Err(error), _) => FeedError::Broken(error.into()),
+            (Err(error), Some(rest)) => FeedError::Broken(rest.broken(error, self.fed)),
+            (Err(error), None) => FeedError::Broken(error.into()),
         }
+    }
+}
+
+impl Rest {
+    /// What broke the request after so many bytes were fed. A connection from the pool that dies before the first byte
+    /// of an answer had been closed already, as far as anybody here can tell, while what was fed fits into the send
+    /// buffer: the close was on its way when the connection was taken.
+    fn broken(&self, error: hyper::Error, fed: u64) -> RequestError {
+        let error = RequestError::from(error);
+        let unanswered = self.connection.activity.received() == self.received;
+        if self.connection.reused && unanswered && fed <= SEND_BUFFER as u64 { error.stale() } else { error }
     }
 }
 

@@ -66,21 +66,27 @@ impl Outgoing {
     /// Follows a head and returns what stands after it.
     fn head<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Place::Head { seen, matched, interim } = &mut self.place else { return bytes };
-        for (at, byte) in bytes.iter().enumerate() {
-            *interim |= *seen == STATUS_AT && *byte == b'1';
-            *seen += 1;
+        let status = STATUS_AT.checked_sub(*seen).and_then(|at| bytes.get(at));
+        *interim |= status == Some(&b'1');
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
             // The end repeats no prefix of itself except the first byte, so a mismatch restarts there.
             *matched = match *byte {
                 byte if byte == HEAD_END[*matched] => *matched + 1,
                 b'\r' => 1,
                 _ => 0,
             };
+            at += 1;
             if *matched == HEAD_END.len() {
                 let interim = *interim;
                 self.head_ended(interim);
-                return &bytes[at + 1..];
+                return &bytes[at..];
+            }
+            if *matched == 0 {
+                at += memchr::memchr(b'\r', &bytes[at..]).unwrap_or(bytes.len() - at);
             }
         }
+        *seen += bytes.len();
         &[]
     }
 

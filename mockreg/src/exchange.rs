@@ -16,7 +16,7 @@ use crate::journal::{Journal, Line};
 use crate::metrics::Metrics;
 use crate::tally::Tally;
 
-/// Most characters of a name that go into the journal: names that can exist are shorter, and a client may send
+/// Most bytes of a name that go into the journal: names that can exist are shorter, and a client may send
 /// anything.
 const MAX_NAME: usize = 512;
 
@@ -93,25 +93,13 @@ impl Exchange {
     pub(crate) fn begin(telemetry: &Arc<Telemetry>, conn: u64, req: u64, method: &Method) -> Self {
         let arrived = Instant::now();
         let line = Line {
-            seq: 0,
             t_ms: arrived.duration_since(telemetry.started).as_millis() as u64,
-            run_id: None,
             conn,
             req,
             method: method_name(method),
-            kind: Kind::Other,
-            repository: Box::default(),
-            reference: Box::default(),
-            stored: None,
-            range: None,
             attempt: 1,
-            status: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            first_byte_ms: 0,
-            total_ms: 0,
-            check: None,
             end: "client_closed",
+            ..Line::default()
         };
         telemetry.tally.requests.enter();
         Self { telemetry: Arc::clone(telemetry), arrived, headed: None, line, broken: false }
@@ -119,7 +107,7 @@ impl Exchange {
 
     /// What it is about; this is when its attempt is counted.
     pub(crate) fn about(&mut self, kind: Kind, repository: &str, reference: &str) {
-        let cut = |text: &str| text.chars().take(MAX_NAME).collect::<String>().into_boxed_str();
+        let cut = |text: &str| text[..text.floor_char_boundary(MAX_NAME)].into();
         self.line.kind = kind;
         self.line.repository = cut(repository);
         self.line.reference = cut(reference);
@@ -206,7 +194,7 @@ impl Drop for Exchange {
             total.as_secs_f64(),
         );
         self.telemetry.tally.ended(&self.line);
-        self.telemetry.journal.push(self.line.clone());
+        self.telemetry.journal.push(std::mem::take(&mut self.line));
         self.telemetry.tally.requests.leave();
     }
 }

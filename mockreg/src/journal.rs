@@ -25,7 +25,7 @@ const MAX_IDENTITIES: usize = 200_000;
 const BATCH: usize = 512;
 
 /// One request, as it is kept: smaller than a [`Record`], which repeats the side and owns every word.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
     pub(crate) seq: u64,
     pub(crate) t_ms: u64,
@@ -54,25 +54,16 @@ impl Line {
     #[cfg(test)]
     pub(crate) fn example(kind: Kind, method: &'static str, status: u16) -> Self {
         Self {
-            seq: 0,
-            t_ms: 0,
-            run_id: None,
             conn: 1,
             req: 1,
             method: method.into(),
             kind,
             repository: "a".into(),
             reference: "x".into(),
-            stored: None,
-            range: None,
             attempt: 1,
             status,
-            bytes_in: 0,
-            bytes_out: 0,
-            first_byte_ms: 0,
-            total_ms: 0,
-            check: None,
             end: "complete",
+            ..Self::default()
         }
     }
 

@@ -154,15 +154,10 @@ impl Target {
     /// The target of a path; `None` where no route fits.
     pub(crate) fn of(path: &str) -> Option<Self> {
         if path == "/token" {
-            return TOKEN.fit(&[]);
+            return TOKEN.fit("");
         }
         let rest = path.strip_prefix("/v2")?;
-        let segments: Vec<&str> = match rest.strip_prefix('/') {
-            Some(rest) => rest.split('/').collect(),
-            None if rest.is_empty() => Vec::new(),
-            None => return None,
-        };
-        ROUTES.iter().find_map(|route| route.fit(&segments))
+        ROUTES.iter().find_map(|route| route.fit(rest))
     }
 
     /// Whether the route has this method.
@@ -172,19 +167,28 @@ impl Target {
 }
 
 impl Route {
-    fn fit(&self, segments: &[&str]) -> Option<Target> {
-        let split = segments.len().checked_sub(self.tail.len())?;
-        let (name, tail) = segments.split_at(split);
-        let fits = tail.iter().zip(self.tail).all(|(given, wanted)| *wanted == "*" || given == wanted);
-        if !fits || self.named == name.is_empty() {
-            return None;
+    /// `rest` is what stands after `/v2`: nothing, or segments each after its slash.
+    fn fit(&self, rest: &str) -> Option<Target> {
+        let (mut before, mut reference) = (rest, "");
+        for wanted in self.tail.iter().rev() {
+            let (left, given) = before.rsplit_once('/')?;
+            match *wanted {
+                "*" => reference = given,
+                wanted if wanted == given => {}
+                _ => return None,
+            }
+            before = left;
         }
-        let reference = if self.tail.last() == Some(&"*") { tail.last() } else { None };
+        let repository = match before.strip_prefix('/') {
+            Some(name) if self.named => name,
+            None if !self.named && before.is_empty() => "",
+            _ => return None,
+        };
         Some(Target {
             endpoint: self.endpoint,
             kind: self.kind,
-            repository: query::decode(&name.join("/")),
-            reference: query::decode(reference.copied().unwrap_or_default()),
+            repository: query::decode(repository),
+            reference: query::decode(reference),
             methods: self.methods,
             allow: self.allow,
         })

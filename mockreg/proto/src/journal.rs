@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 
 /// What a request was about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// `/v2/`
@@ -27,6 +29,7 @@ pub enum Kind {
     /// A list of the manifests that refer to another.
     Referrers,
     /// Anything else.
+    #[default]
     Other,
 }
 

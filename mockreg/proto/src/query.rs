@@ -31,6 +31,9 @@ impl Query {
 /// `text` with `%41` read as `A`. What is no valid escape stays as it is, and what is no UTF-8 becomes U+FFFD:
 /// either is then refused by the grammar of whatever it stands for.
 pub fn decode(text: &str) -> String {
+    if !text.contains('%') {
+        return text.to_owned();
+    }
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -55,10 +55,11 @@ pub enum NameError {
 
 /// Whether `segment` is `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_segment(segment: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let separator = |run: &str| matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-');
-    let ends_well = segment.starts_with(alphanumeric) && segment.ends_with(alphanumeric);
-    ends_well && segment.split(alphanumeric).filter(|run| !run.is_empty()).all(separator)
+    let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let separator = |run: &[u8]| matches!(run, b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-');
+    let bytes = segment.as_bytes();
+    let ends_well = bytes.first().is_some_and(alphanumeric) && bytes.last().is_some_and(alphanumeric);
+    ends_well && bytes.split(alphanumeric).all(separator)
 }
 
 impl RepositoryName {

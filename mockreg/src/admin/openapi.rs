@@ -106,14 +106,16 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
                 error(413, "It is too large."),
             ]),
         },
-        "/reset": { "post": operation("reset", "Forget pushes, uploads, journal and counters; the catalogue stays", Some(
-            body("The run that begins", false, &[JSON], &shape::<Reset>(shapes)),
-        ), [
-            empty(204, "All is forgotten."),
-            error(400, "The body is something else."),
-            error(408, "It took too long to come."),
-            error(413, "It is too large."),
-        ]) },
+        "/reset": {
+            "post": operation("reset", "Forget pushes, uploads, journal and counters; the catalogue stays", Some(
+                body("The run that begins", false, &[JSON], &shape::<Reset>(shapes)),
+            ), [
+                empty(204, "All is forgotten."),
+                error(400, "The body is something else."),
+                error(408, "It took too long to come."),
+                error(413, "It is too large."),
+            ]),
+        },
         "/verify": { "post": operation("verify", "Compare two repositories or registries byte for byte", Some(
             comparison(shapes),
         ), [
@@ -149,8 +151,8 @@ fn journal() -> Value {
         {
             "name": "since", "in": "query",
             "description": "Only lines with larger numbers. Where lines after it are there no more, \
-                            `{\"gap\":{\"after\":N,\"missing\":M}}` stands in their place; at 0, lines that were cleared \
-                            are not missing.",
+                            `{\"gap\":{\"after\":N,\"missing\":M}}` stands in their place; at 0, lines that were \
+                            cleared are not missing.",
             "schema": { "type": "integer", "format": "uint64", "minimum": 0, "maximum": u64::MAX, "default": 0 },
         },
         {

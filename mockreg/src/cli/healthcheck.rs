@@ -43,7 +43,7 @@ impl Healthcheck {
     /// Asks.
     pub(super) fn run(self) -> Result<(), Failure> {
         let target = Target::of(&self.url).map_err(Failure::usage)?;
-        let authorities = self.trust.authorities()?;
+        let authorities = self.trust.authorities().map_err(Failure::usage)?;
         if target.address.is_tls() && authorities.is_unchecked() {
             eprintln!("mockreg: the certificate of {} is not checked (--insecure)", self.url);
         }

@@ -398,19 +398,27 @@ fn certificates_are_believed_by_file_by_system_or_blindly() {
         path.to_str().unwrap().to_owned()
     };
     let (own, strangers) = (file("own.pem", &here), file("strangers.pem", &stranger));
+    let folder = directory.path().join("certificates");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(&own, folder.join("0a1b2c3d.0")).unwrap();
+    let folder = folder.to_str().unwrap();
     let image = format!("{}/synth/100kb", here.url());
     let base = format!("{}/v2/", here.url());
     for command in [&["verify", &image, &image][..], &["healthcheck", &base]] {
         let failed = if command[0] == "verify" { 3 } else { 1 };
-        for (system, more, code, says) in [
-            (&strangers, &[][..], failed, "certificate"),
-            (&own, &[], 0, ""),
-            (&strangers, &["--ca", &own], 0, ""),
-            (&strangers, &["--insecure"], 0, ""),
-            (&"/nowhere.pem".to_owned(), &[], if failed == 3 { 2 } else { 1 }, "/nowhere.pem"),
+        let unusable = if failed == 3 { 2 } else { 1 };
+        for (file, folders, more, code, says) in [
+            (strangers.as_str(), "", &[][..], failed, "certificate"),
+            (&own, "", &[], 0, ""),
+            ("", folder, &[], 0, ""),
+            (&strangers, folder, &[], 0, ""),
+            (&strangers, "", &["--ca", &own], 0, ""),
+            (&strangers, "", &["--insecure"], 0, ""),
+            ("/nowhere.pem", "", &[], unusable, "/nowhere.pem, where SSL_CERT_FILE says"),
+            ("", "/nowhere", &[], unusable, "/nowhere, where SSL_CERT_DIR says"),
         ] {
             let mut program = mockreg(&[command, more].concat());
-            let output = program.env("SSL_CERT_FILE", system).output().unwrap();
+            let output = program.env("SSL_CERT_FILE", file).env("SSL_CERT_DIR", folders).output().unwrap();
             assert_eq!(output.status.code(), Some(code), "{command:?} {more:?}: {output:?}");
             let said = stderr(&output);
             assert!(said.contains(says), "{command:?} {more:?}: {said}");

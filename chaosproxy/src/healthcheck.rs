@@ -1,16 +1,8 @@
-//! `chaosproxy healthcheck URL`: one small HTTP request, for containers that have nothing else to make it with.
-
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+//! `chaosproxy healthcheck URL`: which URLs can be asked, and which answers are good.
 
 use http::Uri;
+use stormyard_process::health;
 use thiserror::Error;
-
-/// How long connecting, and each read, may take.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// The part of an answer that is looked at.
-const HEAD: u64 = 4096;
 
 /// Why a server is not healthy.
 #[derive(Debug, Error)]
@@ -35,15 +27,8 @@ pub fn check(url: &str) -> Result<(), HealthError> {
     let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else { return Err(HealthError::Url) };
     let path = if uri.path() == "/" { "/healthz" } else { uri.path() };
     let port = uri.port_u16().unwrap_or(80);
-    let address = (host.trim_matches(['[', ']']), port).to_socket_addrs()?.next().ok_or(HealthError::Url)?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(HEAD).read_to_end(&mut answer)?;
-    let line = String::from_utf8_lossy(&answer);
-    let status = line.lines().next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+    let line = health::status_line(&format!("{host}:{port}"), path, Ok)?;
+    let status = line.split(' ').nth(1).unwrap_or_default();
     if status.len() == 3 && status.starts_with('2') {
         Ok(())
     } else {

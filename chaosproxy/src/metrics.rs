@@ -65,20 +65,12 @@ fn process(registry: &Registry) {
     let info = IntGaugeVec::new(info, &["version"]).expect("the name and label are valid");
     info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     register(registry, info);
-    if let Some(bytes) = resident_bytes() {
+    if let Some(bytes) = stormyard_process::resident_bytes() {
         let resident = IntGauge::new("process_resident_memory_bytes", "Resident memory size in bytes");
         let resident = resident.expect("the name is valid");
         resident.set(gauge(bytes));
         register(registry, resident);
     }
-}
-
-/// Resident memory of this process, where the system tells.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

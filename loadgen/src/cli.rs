@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use mockreg::cli::Trust;
 use mockreg_proto::units::Span;
 
 use crate::progress::ProgressMode;
@@ -66,7 +67,7 @@ pub struct ScenarioArgs {
     #[arg(long, value_name = "FACTOR")]
     pub scale_time: Option<f64>,
     /// Root of everything that is drawn
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Images copied at once
     #[arg(long, value_name = "N")]
@@ -119,7 +120,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "0")]
     pub linger: Span,
     /// Progress on standard error
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "auto|plain|none", value_enum, default_value_t)]
     pub progress: ProgressMode,
     /// Print the result as one JSON object instead of a page
     #[arg(long)]
@@ -148,13 +149,17 @@ pub struct ScenariosArgs {
 /// Arguments of `copy`.
 #[derive(Debug, Args)]
 pub struct CopyArgs {
-    /// Image to copy, HOST:PORT/REPOSITORY:TAG
+    /// Image to copy, [http[s]://]HOST:PORT/REPOSITORY:TAG; without the tag, all of the repository
     pub source: String,
-    /// Where to copy it, HOST:PORT/REPOSITORY:TAG
+    /// Where to copy it, [http[s]://]HOST:PORT/REPOSITORY:TAG; without the tag, under the source's
     pub dest: String,
-    /// Check what is pulled against its digest
-    #[arg(long, default_value = "sha256", value_parser = ["sha256", "none"])]
+    /// Check what is pulled against its digest, or not
+    #[arg(long, value_name = "sha256|none", hide_possible_values = true)]
+    #[arg(default_value = "sha256", value_parser = ["sha256", "none"])]
     pub verify: String,
+    /// Whom to believe under TLS.
+    #[command(flatten)]
+    pub trust: Trust,
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -163,10 +168,13 @@ pub struct CopyArgs {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The original, HOST:PORT/REPOSITORY:TAG
+    /// The original, [http[s]://]HOST:PORT/REPOSITORY:TAG; without the tag, all of the repository
     pub source: String,
-    /// The copy, HOST:PORT/REPOSITORY:TAG
+    /// The copy, [http[s]://]HOST:PORT/REPOSITORY:TAG; without the tag, under the original's
     pub dest: String,
+    /// Whom to believe under TLS.
+    #[command(flatten)]
+    pub trust: Trust,
     /// Read every byte back, not only a sample of large images
     #[arg(long)]
     pub verify_full: bool,

@@ -1,7 +1,7 @@
-//! The HTTP/1.1 client of the replicator: a bounded pool of kept-alive cleartext connections to the registries of
-//! both sides, every byte and request counted, every wait bounded by the idle timeout. It retries nothing but a
-//! request that met a connection which had gone stale in the pool; what else is worth another attempt, and when, is
-//! the replicator's business.
+//! The HTTP/1.1 client of the replicator: a bounded pool of kept-alive connections, in clear text or under TLS, to the
+//! registries of both sides, every byte and request counted, every wait bounded by the idle timeout. It retries nothing
+//! but a request that met a connection which had gone stale in the pool; what else is worth another attempt, and when,
+//! is the replicator's business.
 
 mod activity;
 mod body;

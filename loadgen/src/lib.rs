@@ -10,7 +10,6 @@ pub mod drive;
 pub mod evidence;
 pub mod faults;
 pub mod plan;
-pub mod process;
 pub mod progress;
 pub mod replicator;
 pub mod report;

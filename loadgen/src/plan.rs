@@ -152,7 +152,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn layers_add_up_to_the_size(extra in 0u64..5_000_000_000, weights in proptest::collection::vec(1u64..=1000, 1..64)) {
+        fn layers_add_up_to_the_size(
+            extra in 0u64..5_000_000_000,
+            weights in proptest::collection::vec(1u64..=1000, 1..64),
+        ) {
             let size = weights.len() as u64 * LEAST_LAYER + extra;
             let layers = split(size, &weights);
             proptest::prop_assert_eq!(layers.iter().sum::<u64>(), size);

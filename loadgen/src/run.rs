@@ -15,6 +15,7 @@ use mockreg_proto::digest;
 use mockreg_proto::journal::{Entry, Gap};
 use mockreg_proto::ready_line::ReadyLine;
 use mockreg_proto::seed::Seed;
+use stormyard_process as process;
 
 use crate::board::{Board, Phase};
 use crate::cancel::CancelToken;
@@ -23,7 +24,6 @@ use crate::drive::{self, Driven};
 use crate::evidence::journal::Traffic;
 use crate::evidence::replica::ReplicaCheck;
 use crate::plan::Plan;
-use crate::process;
 use crate::progress::{Goal, Progress, ProgressMode};
 use crate::replicator::{Replicator, ReplicatorConfig, Telemetry};
 use crate::result::{self, EventRecord, RunResult};

@@ -13,11 +13,11 @@ use loadgen_stats::{Latency, LatencySummary};
 use prometheus::proto::{self, MetricFamily};
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use serde_json::json;
+use stormyard_process as process;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::board::Board;
-use crate::process;
 use crate::replicator::Telemetry;
 
 /// What the metrics are about.

@@ -2,15 +2,16 @@
 //! replicator's and the replica check's business; here is what they say.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hyper::Method;
+use mockreg::cli::Trust;
+use mockreg::verify::{Authorities, CertificateError};
 use serde_json::json;
 
 use crate::cancel::CancelToken;
 use crate::cli::{CopyArgs, VerifyArgs};
-use crate::control::{Control, ControlError};
+use crate::client::{Call, Client, ClientConfig, Endpoint, Remote, RequestError, Side, Traffic};
 use crate::evidence::replica::verify_command;
 use crate::replicator::{
     CopiedTag, CopyCommand, CopyError, ImageReference, ReplicatorConfig, Telemetry, Verify, copy_command,
@@ -19,7 +20,7 @@ use crate::{causes, say};
 
 /// Copies; returns the exit code.
 pub async fn copy(args: &CopyArgs, cancel: &CancelToken) -> u8 {
-    let (source, dest) = match references(&args.source, &args.dest).await {
+    let (source, dest) = match references(&args.source, &args.dest, &args.trust).await {
         Ok(references) => references,
         Err(code) => return code,
     };
@@ -50,7 +51,7 @@ pub async fn copy(args: &CopyArgs, cancel: &CancelToken) -> u8 {
 
 /// Compares; returns the exit code.
 pub async fn verify(args: &VerifyArgs, cancel: &CancelToken) -> u8 {
-    let (source, dest) = match references(&args.source, &args.dest).await {
+    let (source, dest) = match references(&args.source, &args.dest, &args.trust).await {
         Ok(references) => references,
         Err(code) => return code,
     };
@@ -72,32 +73,51 @@ pub async fn verify(args: &VerifyArgs, cancel: &CancelToken) -> u8 {
 }
 
 /// Both images, at registries that answer: what does not even listen is no matter of retries.
-async fn references(source: &str, dest: &str) -> Result<(ImageReference, ImageReference), u8> {
-    let (source, dest) = (reference(source)?, reference(dest)?);
+async fn references(source: &str, dest: &str, trust: &Trust) -> Result<(ImageReference, ImageReference), u8> {
+    let authorities = trust.authorities().map_err(|error| usage(&error))?;
+    let (source, dest) = (reference(source, &authorities)?, reference(dest, &authorities)?);
     for image in [&source, &dest] {
-        let registry = Control::try_new(&format!("http://{}", image.endpoint.authority()));
-        let answer = match registry {
-            Ok(registry) => registry.call(Method::GET, "/v2/", Bytes::new()).await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            // A registry that refuses is there.
-            Ok(_) | Err(ControlError::Refused { .. }) => {}
-            Err(error) => {
-                eprintln!("{}", causes(&error));
-                return Err(ENVIRONMENT);
-            }
+        if let Err(error) = reach(&image.endpoint).await {
+            eprintln!("{}: {}{}", image.endpoint, causes(&error), remedy(&error));
+            return Err(ENVIRONMENT);
         }
     }
     Ok((source, dest))
 }
 
-/// Reads `host:port/repository:tag`, and `docker://` before it as skopeo writes it.
-fn reference(text: &str) -> Result<ImageReference, u8> {
-    text.trim_start_matches("docker://").parse().map_err(|error| {
-        eprintln!("{text}: {}", causes(&error));
-        USAGE
-    })
+/// Reads an image, and whom to believe where it is under TLS.
+fn reference(text: &str, authorities: &Authorities) -> Result<ImageReference, u8> {
+    let image: ImageReference = text.parse().map_err(|error| usage(&error))?;
+    if image.endpoint.is_tls() {
+        authorities.config().map_err(|error| usage(&error))?;
+        if authorities.is_unchecked() {
+            eprintln!("the certificate of {} is not checked (--insecure)", image.endpoint);
+        }
+    }
+    Ok(ImageReference { endpoint: image.endpoint.believing(authorities), ..image })
+}
+
+/// Whether a registry answers. One that refuses is there.
+async fn reach(endpoint: &Endpoint) -> Result<(), RequestError> {
+    let limits = ClientConfig { max_connections: 1, idle_timeout: SILENCE };
+    let client = Client::new(limits, Arc::new(Traffic::new()));
+    let registry = Remote { side: Side::Source, endpoint: endpoint.clone() };
+    client.request(&Call::new(&registry, Method::GET, "/v2/")).await.map(drop)
+}
+
+/// What to do about a registry that cannot be reached.
+const fn remedy(error: &RequestError) -> &'static str {
+    match error {
+        RequestError::Certificate(CertificateError::Untrusted(_)) => {
+            "; name its authority's certificate with --ca FILE, or check none with --insecure"
+        }
+        _ => "; is it running, and is this its address?",
+    }
+}
+
+fn usage(error: &dyn std::error::Error) -> u8 {
+    eprintln!("{}", causes(error));
+    USAGE
 }
 
 fn tag_record(tag: &CopiedTag) -> serde_json::Value {
@@ -135,6 +155,8 @@ const fn exit_code(complete: bool, cancelled: bool) -> u8 {
     }
 }
 
+/// A registry that says nothing for so long is not there.
+const SILENCE: Duration = Duration::from_secs(20);
 /// It was done, and the answer is no.
 const FAILED: u8 = 1;
 /// Usage or configuration.

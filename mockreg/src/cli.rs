@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+pub use self::trust::{Trust, TrustError};
 use crate::server::tables;
 
 /// Exit code when something could not start or be reached.

@@ -255,8 +255,10 @@ impl Builder {
         self
     }
 
-    /// A directory for pushed content that the memory budget does not hold. Nothing is left there in the end.
-    /// Default: none, such content is refused.
+    /// A directory for pushed content that the memory budget does not hold; made where only it is missing. All of it is
+    /// in one file that loses its name as soon as it is open, so the system frees the room when the registry stops or
+    /// the process ends, however it ends; what was pushed is gone then, as with memory, and no file is left to clean
+    /// up. Default: none, such content is refused.
     #[must_use]
     pub fn spill(mut self, directory: impl Into<PathBuf>) -> Self {
         self.spill = Some(directory.into());
@@ -316,8 +318,8 @@ impl Builder {
     /// Starts the registry. When this returns, both ports listen.
     ///
     /// # Errors
-    /// A port is taken, the policy or the catalogue cannot be meant, the journal file or the spill directory cannot be created, there
-    /// is no certificate to speak TLS with, or the system gives no threads.
+    /// A port is taken, the policy or the catalogue cannot be meant, the journal file or the spill directory cannot be
+    /// created, there is no certificate to speak TLS with, or the system gives no threads.
     pub fn start(mut self) -> Result<Registry, StartError> {
         let circumstances =
             Circumstances { has_users: self.auth.asks(), has_downloads: self.redirect_blobs.is_some() };

@@ -14,7 +14,8 @@
 //! #     fn ask(&self, url: &str, request: &str, body: &[u8]) -> Vec<u8> {
 //! #         let mut stream = std::net::TcpStream::connect(url.trim_start_matches("http://")).unwrap();
 //! #         let length = body.len();
-//! #         write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n").unwrap();
+//! #         write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n").unwrap();
+//! #         write!(stream, "Content-Length: {length}\r\n").unwrap();
 //! #         write!(stream, "Content-Type: application/vnd.oci.image.manifest.v1+json\r\n\r\n").unwrap();
 //! #         stream.write_all(body).unwrap();
 //! #         let mut answer = Vec::new();

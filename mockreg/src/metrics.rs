@@ -208,7 +208,7 @@ impl Metrics {
         set(&self.unique_pushed, tallied.unique_blobs_pushed);
         set(&self.duplicate_bytes, tallied.duplicate_bytes_out);
         set(&self.in_flight_peak, tallied.requests_in_flight_peak);
-        set(&self.resident, resident_bytes());
+        set(&self.resident, stormyard_process::resident_bytes().unwrap_or(0));
         let mut text = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut text)
@@ -241,14 +241,6 @@ fn kind_label(kind: Kind) -> &'static str {
         Kind::Referrers => "referrers",
         Kind::Other => "other",
     }
-}
-
-/// Resident memory of this process; 0 where the system does not say.
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) << 10
 }
 
 #[cfg(test)]

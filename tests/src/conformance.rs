@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn trouble_is_named_with_its_reason() {
         let printed = "Test results\nOCI Conformance Test: FAIL\n  OCI Conformance Test/ping: Pass\n  \
-                       OCI Conformance Test/tags: FAIL\n    OCI Conformance Test/tags/list: FAIL\n     - status 500\n    \
+                       OCI Conformance Test/tags: FAIL\n    \
+                       OCI Conformance Test/tags/list: FAIL\n     - status 500\n    \
                        OCI Conformance Test/tags/delete: Skip\n     - 405\n\nConfiguration:\n  x: FAIL\n   - no\n";
         assert_eq!(trouble(printed), ["tags/list: FAIL\n    - status 500", "tags/delete: Skip\n    - 405"]);
     }

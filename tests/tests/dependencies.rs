@@ -33,13 +33,17 @@ const PURE: &[(&str, &[&str])] = &[
 
 /// Which of our crates may depend on which: arrows point one way.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("stormyard-process", &[]),
     ("mockreg-proto", &[]),
     ("mockreg-synth", &["mockreg-proto"]),
     ("chaosproxy-path", &["mockreg-proto"]),
     ("loadgen-stats", &[]),
-    ("mockreg", &["mockreg-proto", "mockreg-synth"]),
-    ("chaosproxy", &["chaosproxy-path", "mockreg-proto"]),
-    ("loadgen", &["chaosproxy", "loadgen-stats", "mockreg", "mockreg-proto", "mockreg-synth"]),
+    ("mockreg", &["mockreg-proto", "mockreg-synth", "stormyard-process"]),
+    ("chaosproxy", &["chaosproxy-path", "mockreg-proto", "stormyard-process"]),
+    (
+        "loadgen",
+        &["chaosproxy", "loadgen-stats", "mockreg", "mockreg-proto", "mockreg-synth", "stormyard-process"],
+    ),
 ];
 
 const LICENCES: &[&str] = &[

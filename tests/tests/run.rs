@@ -325,6 +325,70 @@ fn copy_and_verify_tell_unreachable_from_different() {
     assert_eq!(code(&["copy", "not an image", &image("copy/a")]), Some(2));
 }
 
+/// Whoever is trusted, by option or by the system, is trusted on both sides of a copy and by the check; nobody else is.
+#[test]
+fn copy_and_verify_speak_tls() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let authority = |name: &str| {
+        let made = Command::new(binary::path("mockreg")).args(["ca", "--dir", &path(name)]).output().unwrap();
+        let file = path(name) + "-certificates/ca.pem";
+        std::fs::create_dir(path(name) + "-certificates").unwrap();
+        std::fs::write(&file, made.stdout).unwrap();
+        file
+    };
+    let (own, _strangers) = (authority("own"), authority("strangers"));
+    let secure = Server::mockreg(&["--tls-auto", &path("own")]);
+    let plain = Server::mockreg(&[]);
+    let here = |image: &str| format!("https://{}/{image}", secure.registry());
+    let there = |image: &str| format!("http://{}/{image}", plain.registry());
+    let trusted = ["--ca", &own];
+    for (arguments, more, system, code, says) in [
+        (["copy", &here("synth/1mb:v1"), &there("copy/a:v1")], &trusted[..], "strangers", 0, ""),
+        (["verify", &here("synth/1mb:v1/"), &there("copy/a:v1")], &trusted, "strangers", 0, "1 of 1 exact"),
+        (["copy", &there("copy/a:v1"), &here("copy/b:v1")], &[], "own", 0, ""),
+        (["verify", &there("copy/a"), &here("copy/b/")], &[], "own", 0, "1 of 1 exact"),
+        (["verify", &here("synth/80mb:v1"), &here("synth/80mb:v2")], &[], "own", 0, "1 of 1 exact (1 by"),
+        (["verify", &here("synth/2mb:v1"), &there("copy/a:v1")], &trusted, "strangers", 1, ""),
+        (
+            ["verify", &here("synth/1mb:v1"), &here("copy/b:v1")],
+            &["--insecure"],
+            "strangers",
+            0,
+            "not checked",
+        ),
+        (
+            ["verify", &there("copy/a:v1"), &there("copy/a:v1")],
+            &["--insecure"],
+            "strangers",
+            0,
+            "1 of 1 exact",
+        ),
+        (["copy", &here("synth/1mb:v1"), &there("copy/c:v1")], &[], "strangers", 3, "--ca FILE"),
+        (["verify", &there("copy/a:v1"), &here("copy/b:v1")], &[], "strangers", 3, "--ca FILE"),
+        (["verify", &there("copy/a:v1"), &here("copy/b:v1")], &[], "nowhere", 2, "SSL_CERT_DIR"),
+        (
+            ["verify", &there("copy/a:v1"), &here("copy/b:v1")],
+            &["--ca", "/nowhere"],
+            "own",
+            2,
+            "--ca /nowhere",
+        ),
+    ] {
+        let mut program = Command::new(binary::path("loadgen"));
+        program.env("SSL_CERT_DIR", path(system) + "-certificates").env_remove("SSL_CERT_FILE");
+        let output = program.args(arguments).args(more).output().unwrap();
+        let said = stderr(&output) + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {more:?}: {said}");
+        assert!(said.contains(says), "{arguments:?} {more:?}: {said}");
+    }
+    let wrong = there("synth/1mb:v1").replace("http://", "https://");
+    let mut program = Command::new(binary::path("loadgen"));
+    let output = program.args(["verify", &wrong, &there("copy/a:v1"), "--insecure"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "clear text is no TLS: {}", stderr(&output));
+}
+
 #[test]
 fn a_reader_that_leaves_early_is_no_panic() {
     let program = binary::path("loadgen");

@@ -77,7 +77,9 @@ fn push(registry: &str, blob: &Digest) -> Digest {
 }
 
 fn manifest(blob: &Digest) -> String {
-    let descriptor = |media_type: &str| serde_json::json!({"mediaType": media_type, "digest": blob.to_string(), "size": BLOB.len()});
+    let digest = blob.to_string();
+    let descriptor =
+        |media_type: &str| serde_json::json!({"mediaType": media_type, "digest": digest, "size": BLOB.len()});
     serde_json::json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,

@@ -1,13 +1,19 @@
 //! One kept-alive connection: made here, driven by a task of its own that ends with it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use mockreg::verify::{Authorities, CertificateError};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::activity::{Activity, Metered};
 use super::body::Outgoing;
@@ -29,7 +35,7 @@ impl Connection {
     /// Connects to `remote`. `place` is dropped when the socket is closed, whoever closes it.
     ///
     /// # Errors
-    /// No address, no listener, or no answer in time.
+    /// No address, no listener, no answer in time, or a certificate that nobody vouches for.
     pub(crate) async fn open<P: Send + 'static>(
         remote: &Remote,
         limit: Duration,
@@ -37,14 +43,31 @@ impl Connection {
         place: P,
     ) -> Result<Self, RequestError> {
         let connecting = timeout(limit.min(CONNECT_LIMIT), TcpStream::connect(remote.endpoint.authority()));
-        let stream = connecting.await.map_err(|_| std::io::ErrorKind::TimedOut.into());
+        let stream = connecting.await.map_err(|_| io::ErrorKind::TimedOut.into());
         let stream = stream.and_then(|stream| stream).map_err(RequestError::connect)?;
         tune(&stream);
         traffic.connected(remote.side);
         let activity = Arc::new(Activity::new());
-        let io = TokioIo::new(Metered::new(stream, activity.clone(), traffic.clone(), remote.side));
+        let stream = Metered::new(stream, activity.clone(), traffic.clone(), remote.side);
+        let Some(authorities) = remote.endpoint.authorities() else {
+            return Self::speak(stream, remote, activity, place).await;
+        };
+        let securing =
+            timeout(limit.min(CONNECT_LIMIT), secured(stream, remote.endpoint.host(), authorities));
+        let stream = securing.await.map_err(|_| RequestError::connect(io::ErrorKind::TimedOut.into()))??;
+        Self::speak(stream, remote, activity, place).await
+    }
+
+    /// Begins HTTP on a stream that `activity` watches.
+    async fn speak(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        remote: &Remote,
+        activity: Arc<Activity>,
+        place: impl Send + 'static,
+    ) -> Result<Self, RequestError> {
+        let stream = TokioIo::new(stream);
         let (sender, driver) =
-            http1::Builder::new().max_buf_size(BUFFER).handshake::<_, Outgoing>(io).await?;
+            http1::Builder::new().max_buf_size(BUFFER).handshake::<_, Outgoing>(stream).await?;
         tokio::spawn({
             let activity = activity.clone();
             async move {
@@ -55,6 +78,20 @@ impl Connection {
         });
         Ok(Self { sender, activity, remote: remote.clone(), reused: false })
     }
+}
+
+/// Speaks TLS with the server called `host`, if somebody who is believed vouches for it.
+async fn secured(
+    stream: Metered,
+    host: &str,
+    authorities: &Authorities,
+) -> Result<TlsStream<Metered>, RequestError> {
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.map_err(|error| RequestError::Protocol(format!("`{host}`: {error}")))?;
+    TlsConnector::from(authorities.config()?).connect(name, stream).await.map_err(|error| {
+        CertificateError::of_handshake(&error)
+            .map_or_else(|| RequestError::connect(error), RequestError::from)
+    })
 }
 
 /// Ends when the connection has been in the pool, unused, for `limit`.

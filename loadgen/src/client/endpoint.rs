@@ -1,27 +1,30 @@
-//! Where a registry listens: `http://host:port`.
+//! Where a registry listens, `http[s]://host:port`, and whose certificates are believed there.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use mockreg::verify::{Address, AddressError, Authorities};
 use thiserror::Error;
 
-/// Host and port of a registry in clear text. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Host and port of a registry, in clear text or under TLS. Cheap to clone; equal to others at the same address,
+/// whomever they believe.
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     authority: Arc<str>,
+    /// Under TLS, whom to believe.
+    authorities: Option<Authorities>,
 }
 
-/// Why a text is no endpoint.
+/// A text is no endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum EndpointError {
-    /// TLS was asked for.
-    #[error("`{0}` asks for TLS, which this version does not speak; write it like http://127.0.0.1:5000")]
-    Tls(String),
-    /// Anything else.
-    #[error("`{0}` is not a registry's address; write it like http://127.0.0.1:5000")]
-    Malformed(String),
+#[error("`{given}` is not a registry's address: {reason}; write it like http://127.0.0.1:5000")]
+pub struct EndpointError {
+    /// What was given.
+    pub given: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 impl Endpoint {
@@ -30,53 +33,69 @@ impl Endpoint {
         &self.authority
     }
 
+    /// Whether TLS is spoken there.
+    pub fn is_tls(&self) -> bool {
+        self.authorities.is_some()
+    }
+
+    /// The same, believing `authorities` where TLS is spoken. Until then those of the system are believed.
+    #[must_use]
+    pub fn believing(self, authorities: &Authorities) -> Self {
+        Self { authorities: self.authorities.map(|_| authorities.clone()), ..self }
+    }
+
+    /// Whom to believe, where TLS is spoken.
+    pub(crate) fn authorities(&self) -> Option<&Authorities> {
+        self.authorities.as_ref()
+    }
+
+    /// The host, as certificates name it.
+    pub(crate) fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _)| host);
+        host.trim_matches(['[', ']'])
+    }
+
     /// The `Host` header of requests to it.
     pub(crate) fn host_header(&self) -> HeaderValue {
         HeaderValue::from_str(&self.authority).expect("an authority is visible ASCII by construction")
     }
 }
 
-/// Reads `http://host:port`, `http://host` (port 80) and `host:port`; a final `/` is allowed.
+/// The registry of an address, whatever it names there.
+impl From<&Address> for Endpoint {
+    fn from(address: &Address) -> Self {
+        Self {
+            authority: address.authority().into(),
+            authorities: address.is_tls().then(Authorities::default),
+        }
+    }
+}
+
+/// Reads `http[s]://host:port`, `http[s]://host` (port 80 or 443) and `host:port`; a final `/` is allowed.
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let malformed = || EndpointError::Malformed(text.to_owned());
-        if text.starts_with("https://") {
-            return Err(EndpointError::Tls(text.to_owned()));
+        let refused = |reason: String| EndpointError { given: text.to_owned(), reason };
+        let address: Address = text.parse().map_err(|error: AddressError| refused(error.reason))?;
+        match address.repository() {
+            None => Ok(Self::from(&address)),
+            Some(name) => Err(refused(format!("it goes on to `{name}`"))),
         }
-        let bare = text.strip_prefix("http://");
-        let default_port = bare.is_some().then_some(80);
-        let rest = bare.unwrap_or(text);
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.rsplit_once(':') {
-            // `[::1]` without a port also has colons.
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
-            _ => (rest, default_port),
-        };
-        let port: u16 = port.filter(|port| *port != 0).ok_or_else(malformed)?;
-        if !is_host(host) {
-            return Err(malformed());
-        }
-        Ok(Self { authority: format!("{host}:{port}").into() })
     }
 }
 
-/// A name, an IPv4 address, or an IPv6 address in brackets.
-fn is_host(host: &str) -> bool {
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    match inner {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-        }
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_tls() == other.is_tls() && self.authority == other.authority
     }
 }
+
+impl Eq for Endpoint {}
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority)
+        write!(f, "{}://{}", if self.is_tls() { "https" } else { "http" }, self.authority)
     }
 }
 
@@ -86,25 +105,38 @@ mod tests {
 
     #[test]
     fn addresses_read_as_people_write_them() {
-        for (text, authority) in [
-            ("http://127.0.0.1:5000", "127.0.0.1:5000"),
-            ("http://registry.test:5000/", "registry.test:5000"),
-            ("127.0.0.1:5000", "127.0.0.1:5000"),
-            ("http://registry", "registry:80"),
-            ("http://[::1]:5000", "[::1]:5000"),
-            ("http://[::1]", "[::1]:80"),
+        for (text, url, host) in [
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5000", "127.0.0.1"),
+            ("http://registry.test:5000/", "http://registry.test:5000", "registry.test"),
+            ("127.0.0.1:5000", "http://127.0.0.1:5000", "127.0.0.1"),
+            ("http://registry", "http://registry:80", "registry"),
+            ("http://[::1]:5000", "http://[::1]:5000", "::1"),
+            ("http://[::1]", "http://[::1]:80", "::1"),
+            ("https://registry:5000", "https://registry:5000", "registry"),
+            ("https://registry/", "https://registry:443", "registry"),
+            ("https://[::1]", "https://[::1]:443", "::1"),
         ] {
-            assert_eq!(text.parse::<Endpoint>().unwrap().authority(), authority, "{text}");
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!((endpoint.to_string().as_str(), endpoint.host()), (url, host), "{text}");
         }
     }
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(matches!("https://a:1".parse::<Endpoint>(), Err(EndpointError::Tls(_))));
         for text in
             ["", "http://", "a", ":5000", "http://a:0", "http://a:70000", "http://a:1/path", "http://a b:1"]
         {
-            assert!(matches!(text.parse::<Endpoint>(), Err(EndpointError::Malformed(_))), "{text}");
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{text}`")), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_is_where_it_is_and_not_whom_it_believes() {
+        let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
+        let secure = endpoint("https://a:1");
+        assert_eq!(secure, secure.clone().believing(&Authorities::unchecked()));
+        assert_ne!(secure, endpoint("http://a:1"));
+        assert!(!endpoint("http://a:1").believing(&Authorities::unchecked()).is_tls());
     }
 }

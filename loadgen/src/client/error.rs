@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
+use mockreg::verify::CertificateError;
 use thiserror::Error;
 
 /// Why an attempt was broken. Bounded, so that it may label a metric.
@@ -130,6 +131,9 @@ pub enum RequestError {
     /// The registry breaks the protocol in a way that will not get better.
     #[error("{0}")]
     Protocol(String),
+    /// Its certificate is not believed, or nobody can be.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 fn transport_text(reason: Reason) -> &'static str {
@@ -180,7 +184,7 @@ impl RequestError {
                 500 | 502 | 503 | 504 => Some(Reason::Status5xx),
                 _ => None,
             },
-            Self::Protocol(_) => None,
+            Self::Protocol(_) | Self::Certificate(_) => None,
         }
     }
 

@@ -39,8 +39,8 @@ impl Location {
             Some(at) if location[..at].bytes().all(|b| b.is_ascii_alphanumeric()) => {
                 let uri: Uri = location.parse().map_err(|_| malformed())?;
                 let authority = uri.authority().ok_or_else(malformed)?.as_str();
-                let there: Result<Endpoint, _> = format!("http://{authority}").parse();
-                if uri.scheme_str() != Some("http") || there.as_ref() != Ok(registry) {
+                let there: Result<Endpoint, _> = format!("{}://{authority}", &location[..at]).parse();
+                if there.as_ref() != Ok(registry) {
                     return Err(LocationError::Elsewhere(location.to_owned()));
                 }
                 uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned()
@@ -117,6 +117,16 @@ mod tests {
         }
         for location in ["", "//evil/x", "/a b", "http://"] {
             assert!(matches!(resolve(location), Err(LocationError::Malformed(_))), "{location}");
+        }
+    }
+
+    #[test]
+    fn a_registry_under_tls_leads_to_itself_under_tls_only() {
+        let registry = "https://a.test".parse().unwrap();
+        let resolve = |location: &str| Location::resolve(&registry, "/v2/", location);
+        assert_eq!(resolve("https://a.test:443/x").unwrap().as_str(), "/x");
+        for location in ["http://a.test:443/x", "https://a.test:5000/x", "ftp://a.test:443/x"] {
+            assert!(matches!(resolve(location), Err(LocationError::Elsewhere(_))), "{location}");
         }
     }
 

@@ -140,7 +140,8 @@ mod tests {
         ) {
             let nanos = Duration::from_nanos;
             let policy = RetryPolicy { attempts, base: nanos(base), cap: nanos(cap), give_up: nanos(give_up) };
-            let delay = policy.delay(&identity("a"), [failures, failures], nanos(trouble), after.map(Duration::from_secs));
+            let asked = after.map(Duration::from_secs);
+            let delay = policy.delay(&identity("a"), [failures, failures], nanos(trouble), asked);
             if let Some(delay) = delay {
                 prop_assert!(delay + nanos(trouble) <= nanos(give_up));
                 prop_assert!(after.unwrap_or(0) > 0 || delay <= nanos(cap));

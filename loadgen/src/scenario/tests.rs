@@ -142,7 +142,8 @@ fn a_file_error_names_line_and_key() {
 fn freightliners_short_form_replaces_a_builtins_values() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("short.yaml");
-    let text = "scenarios:\n  network_resilience: {duration: 5m, concurrent_workers: 7, expected_throughput: 50, memory_limit_mb: 300}\n  smoke: {}\n";
+    let text = "scenarios:\n  network_resilience: {duration: 5m, concurrent_workers: 7, expected_throughput: 50, \
+                memory_limit_mb: 300}\n  smoke: {}\n";
     std::fs::write(&path, text).unwrap();
     let path = path.to_str().unwrap();
     assert!(load(path).unwrap_err().to_string().contains("#NAME"));

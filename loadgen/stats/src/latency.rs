@@ -133,7 +133,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn merging_equals_recording_together(a in proptest::collection::vec(1u64..10_000_000, 0..50), b in proptest::collection::vec(1u64..10_000_000, 0..50)) {
+        fn merging_equals_recording_together(
+            a in proptest::collection::vec(1u64..10_000_000, 0..50),
+            b in proptest::collection::vec(1u64..10_000_000, 0..50),
+        ) {
             let of = |samples: &[u64]| {
                 let mut latency = Latency::new();
                 samples.iter().for_each(|us| latency.record(Duration::from_micros(*us)));

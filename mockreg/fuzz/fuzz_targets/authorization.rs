@@ -8,7 +8,9 @@ fuzz_target!(|header: &str| {
     match Authorization::parse(header) {
         // Base64 has four characters for three.
         Authorization::Basic(name, password) => assert!(name.len() + password.len() < header.len()),
-        Authorization::Bearer(token) => assert!(header.ends_with(token.as_str()) || header.trim_end().ends_with(&token)),
+        Authorization::Bearer(token) => {
+            assert!(header.ends_with(token.as_str()) || header.trim_end().ends_with(&token));
+        }
         Authorization::Nobody | Authorization::Malformed(_) => {}
     }
 });

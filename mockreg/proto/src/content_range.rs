@@ -283,7 +283,8 @@ mod tests {
         #[test]
         fn what_resolves_lies_inside(first: u64, length in 0u64..1000, size in 0u64..2000) {
             let last = first.saturating_add(length);
-            for wanted in [Wanted::From(first % 3000, Some(last)), Wanted::From(first % 3000, None), Wanted::Suffix(length)] {
+            let begun = first % 3000;
+            for wanted in [Wanted::From(begun, Some(last)), Wanted::From(begun, None), Wanted::Suffix(length)] {
                 if let Some(range) = wanted.resolve(size) {
                     proptest::prop_assert!(range.first <= range.last && range.last < size);
                 }

@@ -75,21 +75,29 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
         "/readyz": { "get": operation("ready", "Whether the catalogue's digests are computed", None, [
             text(200, "They are."), error(503, "Not yet. Requests are served all the same."),
         ]) },
-        "/metrics": { "get": operation("metrics", "Prometheus metrics, text format 0.0.4", None, [text(200, "The metrics.")]) },
-        "/counters": { "get": operation("counters", "What has been counted since the last reset, and what is held", None, [
-            answer(200, "The figures.", JSON, &shape::<Counters>(shapes)),
+        "/metrics": { "get": operation("metrics", "Prometheus metrics, text format 0.0.4", None, [
+            text(200, "The metrics."),
         ]) },
-        "/journal": { "parameters": [], "get": journal(), "delete": operation("clear_journal", "Forget all lines", None, [
-            empty(204, "They are forgotten; numbers go on."),
-        ]) },
+        "/counters": {
+            "get": operation("counters", "What has been counted since the last reset, and what is held", None, [
+                answer(200, "The figures.", JSON, &shape::<Counters>(shapes)),
+            ]),
+        },
+        "/journal": {
+            "parameters": [],
+            "get": journal(),
+            "delete": operation("clear_journal", "Forget all lines", None, [
+                empty(204, "They are forgotten; numbers go on."),
+            ]),
+        },
         "/catalog": {
             "get": operation("catalogue", "The catalogue, as JSON however it was written", None, [
                 answer(200, "The catalogue.", JSON, &shape::<Catalogue>(shapes)),
                 error(409, "No single document says what it is; the error says why, and what to do."),
             ]),
-            "put": operation("replace_catalogue", "Replace all that the catalogue offers; what was pushed stays", Some(body(
-                "The catalogue, YAML or JSON", true, &[JSON, YAML], &shape::<Catalogue>(shapes),
-            )), [
+            "put": operation("replace_catalogue", "Replace all that the catalogue offers; what was pushed stays", Some(
+                body("The catalogue, YAML or JSON", true, &[JSON, YAML], &shape::<Catalogue>(shapes)),
+            ), [
                 empty(204, "It is offered from now on."),
                 error(422, "It describes images that cannot be made."),
                 error(400, "It is no catalogue."),
@@ -98,15 +106,19 @@ fn paths(shapes: &mut SchemaGenerator) -> Value {
                 error(413, "It is too large."),
             ]),
         },
-        "/reset": { "post": operation("reset", "Forget pushes, uploads, journal and counters; the catalogue stays", Some(body(
-            "The run that begins", false, &[JSON], &shape::<Reset>(shapes),
-        )), [
-            empty(204, "All is forgotten."),
-            error(400, "The body is something else."),
-            error(408, "It took too long to come."),
-            error(413, "It is too large."),
-        ]) },
-        "/verify": { "post": operation("verify", "Compare two repositories or registries byte for byte", Some(comparison(shapes)), [
+        "/reset": {
+            "post": operation("reset", "Forget pushes, uploads, journal and counters; the catalogue stays", Some(
+                body("The run that begins", false, &[JSON], &shape::<Reset>(shapes)),
+            ), [
+                empty(204, "All is forgotten."),
+                error(400, "The body is something else."),
+                error(408, "It took too long to come."),
+                error(413, "It is too large."),
+            ]),
+        },
+        "/verify": { "post": operation("verify", "Compare two repositories or registries byte for byte", Some(
+            comparison(shapes),
+        ), [
             answer(200, "What was found, also where a side cannot be read.", JSON, &shape::<Report>(shapes)),
             error(400, "The body is something else."),
             error(422, "The two cannot be compared."),
@@ -139,8 +151,8 @@ fn journal() -> Value {
         {
             "name": "since", "in": "query",
             "description": "Only lines with larger numbers. Where lines after it are there no more, \
-                            `{\"gap\":{\"after\":N,\"missing\":M}}` stands in their place; at 0, lines that were cleared are \
-                            not missing.",
+                            `{\"gap\":{\"after\":N,\"missing\":M}}` stands in their place; at 0, lines that were \
+                            cleared are not missing.",
             "schema": { "type": "integer", "format": "uint64", "minimum": 0, "maximum": u64::MAX, "default": 0 },
         },
         {

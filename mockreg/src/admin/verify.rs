@@ -21,8 +21,8 @@ static RUNNING: Semaphore = Semaphore::const_new(2);
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    /// Where the content should have come from: `http://127.0.0.1:5000/library/app:v1`, without the tag for all tags, and
-    /// without the name for all repositories.
+    /// Where the content should have come from: `http://127.0.0.1:5000/library/app:v1`, without the tag for all tags,
+    /// and without the name for all repositories.
     source: String,
     /// Where it should be.
     destination: String,

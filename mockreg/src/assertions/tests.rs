@@ -45,8 +45,17 @@ fn upload(method: &str, id: &str, status: u16) -> Value {
 }
 
 fn commit(repository: &str, id: &str, check: &str) -> Value {
-    json!({"kind": "upload", "method": if check.is_empty() { "POST" } else { "PUT" }, "reference": id, "status": 201,
-        "stored": digest(), "check": Some(check).filter(|check| !check.is_empty()), "repository": repository, "bytes_in": 100, "bytes_out": 0})
+    json!({
+        "kind": "upload",
+        "method": if check.is_empty() { "POST" } else { "PUT" },
+        "reference": id,
+        "status": 201,
+        "stored": digest(),
+        "check": Some(check).filter(|check| !check.is_empty()),
+        "repository": repository,
+        "bytes_in": 100,
+        "bytes_out": 0,
+    })
 }
 
 fn manifest(method: &str, status: u16) -> Value {

@@ -11,8 +11,8 @@ use crate::tls::{Authority, default_directory};
 /// Print the certificate of the registry's own authority, which clients have to trust.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The authority is made the first time, and kept: a key and a certificate in the directory, of whose path the last part is \
-made where it is missing. `serve --tls-auto` takes it from there, so that clients trust it once.
+The authority is made the first time, and kept: a key and a certificate in the directory, of whose path the last part \
+is made where it is missing. `serve --tls-auto` takes it from there, so that clients trust it once.
 
 Examples:
   mockreg ca --dir tls > /etc/docker/certs.d/localhost:5000/ca.crt

@@ -25,9 +25,9 @@ use crate::images::KeptDigests;
 /// Say what a catalogue holds, without serving it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints repositories, images, bytes, unique bytes, percentiles of layer and image sizes, a histogram, how much is shared, \
-and which images are popular. Digests are computed for --digests and --json alone: a millisecond a layer the first time, \
-more for layers beyond 16 GiB or with a stream to themselves; then the cache directory has them.
+Prints repositories, images, bytes, unique bytes, percentiles of layer and image sizes, a histogram, how much is \
+shared, and which images are popular. Digests are computed for --digests and --json alone: a millisecond a layer the \
+first time, more for layers beyond 16 GiB or with a stream to themselves; then the cache directory has them.
 
 Examples:
   mockreg describe --catalog images.yaml

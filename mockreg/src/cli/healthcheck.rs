@@ -1,30 +1,22 @@
-//! `mockreg healthcheck`: for containers, whose images have no other program to ask with.
-
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::time::{Duration, Instant};
+//! `mockreg healthcheck`: which URLs can be asked, over TLS too, and which answers are good.
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use http::Uri;
 use rustls_pki_types::ServerName;
+use stormyard_process::health;
 
 use super::Failure;
 use super::trust::Trust;
 use crate::authorities::Authorities;
 use crate::verify::Address;
 
-/// A server that takes longer is not well.
-const TIMEOUT: Duration = Duration::from_secs(3);
-/// A status line is shorter.
-const MAX_LINE: usize = 1024;
-
 /// Ask a URL, and succeed if the answer is 200.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without a path, /healthz is asked for. Exits with 0 if the answer is 200, 1 if it is anything else or none within three \
-seconds, and 2 if the command line is wrong. The admin port speaks plain HTTP; https is for the registry's own port and \
-for what stands before either.
+Without a path, /healthz is asked for. Exits with 0 if the answer is 200, 1 if it is anything else or none within \
+three seconds, and 2 if the command line is wrong. The admin port speaks plain HTTP; https is for the registry's own \
+port and for what stands before either.
 
 Examples:
   mockreg healthcheck http://127.0.0.1:5080
@@ -51,7 +43,7 @@ impl Healthcheck {
     /// Asks.
     pub(super) fn run(self) -> Result<(), Failure> {
         let target = Target::of(&self.url).map_err(Failure::usage)?;
-        let authorities = self.trust.authorities()?;
+        let authorities = self.trust.authorities().map_err(Failure::usage)?;
         if target.address.is_tls() && authorities.is_unchecked() {
             eprintln!("mockreg: the certificate of {} is not checked (--insecure)", self.url);
         }
@@ -70,39 +62,16 @@ impl Target {
     }
 
     fn ask(&self, authorities: &Authorities) -> anyhow::Result<()> {
-        let deadline = Instant::now() + TIMEOUT;
-        let host = self.address.host();
-        let found = (host, self.address.port()).to_socket_addrs()?.next();
-        let found = found.ok_or_else(|| anyhow!("{host} has no address"))?;
-        let stream = TcpStream::connect_timeout(&found, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        let authority = self.address.authority();
         let line = if self.address.is_tls() {
-            let name = ServerName::try_from(host.to_owned())?;
+            let name = ServerName::try_from(self.address.host().to_owned())?;
             let session = rustls::ClientConnection::new(authorities.config()?, name)?;
-            self.status_line(rustls::StreamOwned::new(session, stream), deadline)?
+            let wrap = |stream| Ok(rustls::StreamOwned::new(session, stream));
+            health::status_line(&authority, &self.path, wrap)?
         } else {
-            self.status_line(stream, deadline)?
+            health::status_line(&authority, &self.path, Ok)?
         };
         if line.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(anyhow!("it answered `{line}`")) }
-    }
-
-    /// The first line of the answer. What comes after it does not matter.
-    fn status_line(&self, mut stream: impl Read + Write, deadline: Instant) -> io::Result<String> {
-        let (path, host) = (&self.path, self.address.authority());
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-        stream.flush()?;
-        let (mut line, mut piece) = (Vec::new(), [0; MAX_LINE]);
-        while line.len() < MAX_LINE && !line.contains(&b'\n') {
-            if Instant::now() > deadline {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            match stream.read(&mut piece)? {
-                0 => break,
-                count => line.extend_from_slice(&piece[..count]),
-            }
-        }
-        Ok(String::from_utf8_lossy(&line).lines().next().unwrap_or_default().to_owned())
     }
 }
 

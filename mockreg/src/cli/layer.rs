@@ -32,10 +32,12 @@ pub(super) struct LayerCommand {
     /// Name of the image, with or without `synth/`: 5gib, 1gib-x8, 300mib-zstd, 300mib-tar, 64mib-c1
     name: String,
     /// Which of its layers, from 0
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = within(0..=u64::MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = within(0..=u64::MAX), allow_negative_numbers = true)]
     index: u64,
     /// Seed of the image
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(0..=u64::MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = within(0..=u64::MAX), allow_negative_numbers = true)]
     seed: u64,
     /// Only these bytes, first and last, from 0
     #[arg(long, value_name = "A-B", conflicts_with = "info")]

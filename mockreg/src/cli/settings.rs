@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use self::place::File;
 use super::ca::no_home;
+use super::number::within;
 use super::table_cache::TableCache;
 use super::{Failure, read_catalogue};
 use crate::auth::{Auth, Users};
@@ -44,23 +45,24 @@ pub(super) struct Settings {
     /// Address of the registry; port 0 takes any free one [default: 127.0.0.1:5000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<Address>,
-    /// Address of the admin routes (/healthz /readyz /metrics /counters /journal /catalog …) [default: 127.0.0.1:5080]
+    /// Address of the admin routes (/healthz /readyz /metrics /counters /journal /catalog …)
+    /// [default: 127.0.0.1:5080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<Address>,
     /// Also write the ready line to this file, all at once
     #[arg(long, value_name = "FILE")]
     pub(super) port_file: Option<PathBuf>,
     /// Seed of the images made from their names [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = within(0..=u64::MAX), allow_negative_numbers = true)]
     seed: Option<u64>,
     /// What the journal calls this registry, usually `source` or `dest` [default: registry]
     #[arg(long, value_name = "LABEL")]
     name: Option<String>,
     /// Threads that serve requests [default: one for each processor]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     threads: Option<NonZeroU16>,
     /// Whether images under `synth/` are made from their names [default: on]
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "on|off", value_enum, hide_possible_values = true)]
     on_demand: Option<Switch>,
     /// Memory for pushed content (64MiB, 1GB); synthetic layers take none of it [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
@@ -95,7 +97,7 @@ pub(super) struct Settings {
     redirect_url: Option<String>,
     /// How clients say who they are: not at all, by name and password, or by a token that /token gives them
     /// [default: none]
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "none|basic|bearer", value_enum, hide_possible_values = true)]
     auth: Option<AuthMode>,
     /// Who may log in: lines NAME:HASH with bcrypt hashes, as `htpasswd -B` writes them
     #[arg(long, value_name = "FILE")]
@@ -146,6 +148,12 @@ enum AuthMode {
     None,
     Basic,
     Bearer,
+}
+
+/// Reads a number of threads.
+fn threads(text: &str) -> Result<NonZeroU16, String> {
+    let number = within(1..=u16::MAX.into())(text)?;
+    Ok(u16::try_from(number).ok().and_then(NonZeroU16::new).expect("it is within the range"))
 }
 
 /// An address to listen on. Names are not looked up, for they may mean several; `localhost` is 127.0.0.1.

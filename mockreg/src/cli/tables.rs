@@ -54,10 +54,12 @@ struct Derive {
 #[derive(Debug, Args)]
 struct Check {
     /// How many pieces, drawn at random; more than there are means all
-    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "all", value_parser = within(1..=u64::MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "all")]
+    #[arg(value_parser = within(1..=u64::MAX), allow_negative_numbers = true)]
     sample: u64,
     /// Draws the sample; another number, other pieces
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(0..=u64::MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = within(0..=u64::MAX), allow_negative_numbers = true)]
     seed: u64,
     /// All of them
     #[arg(long)]

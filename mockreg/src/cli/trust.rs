@@ -1,18 +1,18 @@
-//! Whom to believe over TLS, of every command that connects somewhere.
+//! Whom to believe over TLS, of every command that connects somewhere; `loadgen` has the same options.
 
+use std::io;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
+use thiserror::Error;
 
-use super::Failure;
-use crate::authorities::Authorities;
+use crate::authorities::{Authorities, CertificateError};
 
 /// Whom to believe.
 #[derive(Debug, Args)]
-pub(super) struct Trust {
-    /// For https: certificates of authorities (PEM) to trust besides those of the system, which are in the file that
-    /// SSL_CERT_FILE names or in the usual place
+pub struct Trust {
+    /// For https: certificates of authorities (PEM) to trust besides those of the system, which are where SSL_CERT_FILE
+    /// and SSL_CERT_DIR say or in the usual place
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// For https: take any certificate, whoever is behind it
@@ -20,14 +20,32 @@ pub(super) struct Trust {
     insecure: bool,
 }
 
+/// What `--ca` names is no list of certificates.
+#[derive(Debug, Error)]
+#[error("--ca {}", path.display())]
+pub struct TrustError {
+    path: PathBuf,
+    source: Unusable,
+}
+
+#[derive(Debug, Error)]
+#[error(transparent)]
+enum Unusable {
+    Unreadable(#[from] io::Error),
+    NoCertificates(#[from] CertificateError),
+}
+
 impl Trust {
     /// Reads what was named.
-    pub(super) fn authorities(&self) -> Result<Authorities, Failure> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no certificates.
+    pub fn authorities(&self) -> Result<Authorities, TrustError> {
         if self.insecure {
             return Ok(Authorities::unchecked());
         }
         let Some(path) = &self.ca else { return Ok(Authorities::default()) };
-        let read = || anyhow::Ok(Authorities::try_from_pem(&std::fs::read(path)?)?);
-        read().with_context(|| format!("--ca {}", path.display())).map_err(Failure::usage)
+        let read = || Ok(Authorities::try_from_pem(&std::fs::read(path)?)?);
+        read().map_err(|source| TrustError { path: path.clone(), source })
     }
 }

@@ -15,8 +15,8 @@ Examples:
   mockreg vendor show hub
       The switches, why they are set, and where that can be read.
 
-The `set` keys of a profile are those of `policy` in the file that `serve --config` takes, so what a profile does can be \
-taken over in part.")]
+The `set` keys of a profile are those of `policy` in the file that `serve --config` takes, so what a profile does can \
+be taken over in part.")]
 pub(super) struct VendorCommand {
     #[command(subcommand)]
     command: What,

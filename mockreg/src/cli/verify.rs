@@ -16,17 +16,17 @@ use crate::verify::{Address, Credentials, Outcome, Progress, Report, Side, Verif
 /// Compare two repositories or registries, byte for byte.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every tag of the source is looked up at the destination: its manifest has to be the same bytes, and all that it names is \
-read from both sides and hashed. So are the signatures and other artifacts that refer to it: both sides must list the \
-same ones in the same words. Where a side has no referrers API, its lists are read from the tags that stand for them, \
-which the report notes. What has no tag and refers to nothing that has one is not seen.
+Every tag of the source is looked up at the destination: its manifest has to be the same bytes, and all that it names \
+is read from both sides and hashed. So are the signatures and other artifacts that refer to it: both sides must list \
+the same ones in the same words. Where a side has no referrers API, its lists are read from the tags that stand for \
+them, which the report notes. What has no tag and refers to nothing that has one is not seen.
 
-An address is [http[s]://]HOST:PORT[/NAME[:TAG]]: without a TAG all tags are compared, without a NAME all repositories. \
-Without http:// or https:// it is plain HTTP. The two sides may have other names; a tag that only the source's address \
-has is meant on both sides.
+An address is [http[s]://]HOST:PORT[/NAME[:TAG]]: without a TAG all tags are compared, without a NAME all \
+repositories. Without http:// or https:// it is plain HTTP. The two sides may have other names; a tag that only the \
+source's address has is meant on both sides.
 
-Exits with 0 if the two are equal, 1 if they differ, 2 if the command line is wrong, and 3 if a side cannot be read. An \
-image under synth/ has every tag but lists `latest` alone: name yours.
+Exits with 0 if the two are equal, 1 if they differ, 2 if the command line is wrong, and 3 if a side cannot be read. \
+An image under synth/ has every tag but lists `latest` alone: name yours.
 
 Examples:
   mockreg verify http://127.0.0.1:5000/library/app http://127.0.0.1:5001/mirror/app
@@ -85,7 +85,7 @@ impl Verify {
     }
 
     fn plan(self) -> Result<Verification, Failure> {
-        let authorities = self.trust.authorities()?;
+        let authorities = self.trust.authorities().map_err(Failure::usage)?;
         let plan = Verification::try_new(self.source, self.destination).map_err(Failure::usage)?;
         Ok(plan
             .credentials(self.src_user, self.dst_user)

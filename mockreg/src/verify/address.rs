@@ -63,6 +63,11 @@ impl Address {
         self.tag.as_ref().map(Tag::as_str)
     }
 
+    /// The repository, unless all are meant, and the tag, unless all are.
+    pub fn names(&self) -> Option<(&RepositoryName, Option<&Tag>)> {
+        Some((self.repository.as_ref()?, self.tag.as_ref()))
+    }
+
     /// Host, as it is looked up and as certificates name it.
     pub(crate) fn host(&self) -> &str {
         &self.host
@@ -73,7 +78,7 @@ impl Address {
     }
 
     /// Host and port, as the `Host` header has them.
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         let open = if self.host.contains(':') { ["[", "]"] } else { ["", ""] };
         format!("{}{}{}:{}", open[0], self.host, open[1], self.port)
     }

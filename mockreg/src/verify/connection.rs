@@ -2,20 +2,19 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::address::Address;
-use crate::authorities::{Authorities, CertificateError};
+use crate::authorities::Authorities;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -29,14 +28,12 @@ pub(super) type Sender = SendRequest<Empty<Bytes>>;
 #[derive(Debug)]
 pub(super) struct Connections {
     authorities: Authorities,
-    /// Made when it is first needed, which may be after a redirect.
-    tls: OnceLock<Result<Arc<ClientConfig>, CertificateError>>,
     idle: Mutex<HashMap<String, Vec<Sender>>>,
 }
 
 impl Connections {
     pub(super) fn new(authorities: Authorities) -> Self {
-        Self { authorities, tls: OnceLock::new(), idle: Mutex::default() }
+        Self { authorities, idle: Mutex::default() }
     }
 
     /// A connection to `address`, and whether it was used before: then the registry may just be closing it.
@@ -67,7 +64,7 @@ impl Connections {
         if !address.is_tls() {
             return handshake(TokioIo::new(stream)).await;
         }
-        let config = self.tls.get_or_init(|| self.authorities.config()).clone().map_err(io::Error::other)?;
+        let config = self.authorities.config().map_err(io::Error::other)?;
         let name = ServerName::try_from(address.host().to_owned()).map_err(io::Error::other)?;
         let stream = TlsConnector::from(config).connect(name, stream).await?;
         handshake(TokioIo::new(stream)).await

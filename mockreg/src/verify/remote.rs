@@ -19,7 +19,7 @@ use super::address::{Address, Credentials};
 use super::answer::Answer;
 use super::connection::Connections;
 use super::report::{Outcome, Side};
-use crate::authorities::Authorities;
+use crate::authorities::{Authorities, CertificateError};
 
 /// How long a side may send nothing.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
@@ -192,13 +192,9 @@ impl Remote {
 
     /// No connection was had.
     fn unconnected(&self, url: &str, error: &io::Error) -> RemoteError {
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-        match cause {
-            Some(rustls::Error::InvalidCertificate(why)) => {
-                let reason = format!("nobody who is believed vouches for its certificate: {why}");
-                self.failed(url.to_owned(), reason, Outcome::Untrusted)
-            }
-            _ => self.failed(url.to_owned(), format!("cannot be reached: {error}"), Outcome::Unreachable),
+        match CertificateError::of_handshake(error) {
+            Some(untrusted) => self.failed(url.to_owned(), untrusted, Outcome::Untrusted),
+            None => self.failed(url.to_owned(), format!("cannot be reached: {error}"), Outcome::Unreachable),
         }
     }
 }

@@ -68,9 +68,10 @@ fn kinds() -> Value {
     let multi = name::tagged("synth/10kb-multi", SEED).expect("the name is valid");
     let tags = plan.images().chain([multi]).map(|tag| {
         let tagged = tag.build(&Tables::shared());
+        let manifests = tagged.manifests().map(|manifest| json!([manifest.digest, manifest.media_type]));
         let digests = json!({
             "root": tagged.root().digest,
-            "manifests": tagged.manifests().map(|manifest| json!([manifest.digest, manifest.media_type])).collect::<Vec<_>>(),
+            "manifests": manifests.collect::<Vec<_>>(),
             "blobs": tagged.blobs().map(|blob| blob.digest).collect::<Vec<_>>(),
             "layers": tagged.layers().map(|layer| json!([layer.digest, layer.media_type])).collect::<Vec<_>>(),
         });

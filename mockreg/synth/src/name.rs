@@ -205,11 +205,13 @@ mod tests {
             ("synth/5mb/extra", "`5mb/extra` is not a size; write it like 10mb, 64mib, 5gib or plain bytes"),
             (
                 "synth/5mb-x",
-                "`-x` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)",
+                "`-x` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and \
+                 -multi (two platforms)",
             ),
             (
                 "synth/5mb--tar",
-                "`-` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and -multi (two platforms)",
+                "`-` means nothing here; known are -xN (layers), -tar, -gzip, -zstd, -c1 (does not compress) and \
+                 -multi (two platforms)",
             ),
             ("synth/5mb-x0", "an image made from its name has 1 to 64 layers, not 0"),
             ("synth/5mb-x65", "an image made from its name has 1 to 64 layers, not 65"),

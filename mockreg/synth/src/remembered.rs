@@ -1,5 +1,5 @@
-//! What was computed lately, by what it was computed from. Two generations: what is used moves to the young one, and when
-//! that is full the old one is forgotten; so what was put in last is still there when it is asked for.
+//! What was computed lately, by what it was computed from. Two generations: what is used moves to the young one, and
+//! when that is full the old one is forgotten; so what was put in last is still there when it is asked for.
 
 use std::collections::BTreeMap;
 

@@ -125,7 +125,8 @@ fn digests_are_found_without_their_tags() {
 #[test]
 fn a_manifest_goes_with_all_tags_that_name_it() {
     let registry = with(
-        "schema_version: 1\nrepositories:\n  - {name: a, tags: {prefix: v, count: 20}, layers: [2kB], shared_layers: 1}\n  \
+        "schema_version: 1\nrepositories:\n  \
+         - {name: a, tags: {prefix: v, count: 20}, layers: [2kB], shared_layers: 1}\n  \
          - {name: b, tags: [x, y], layers: [2kB, 3kB]}",
     );
     let mut client = Client::of(&registry);

@@ -90,7 +90,8 @@ fn missing_children_are_refused_and_all_named() {
     assert_eq!(client.get("/v2/a/manifests/v1").code(), "MANIFEST_UNKNOWN");
 
     let child = Digest::of(b"child");
-    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(OCI_MANIFEST, child, 5)] });
+    let manifests = [descriptor(OCI_MANIFEST, child, 5)];
+    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     let put = client.send("PUT", "/v2/a/manifests/v1", &[], index.to_string().as_bytes());
     assert_eq!((put.status, put.code().as_str()), (404, "MANIFEST_BLOB_UNKNOWN"));
     assert!(put.details().contains(&format!("manifest {child}")));
@@ -122,7 +123,10 @@ fn sizes_that_differ_from_what_is_stored_are_refused_and_all_named() {
     }
     assert_eq!(put(&image).status, 201);
     let child = Digest::of(image.to_string().as_bytes());
-    let index = |size| json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(OCI_MANIFEST, child, size)] });
+    let index = |size| {
+        let manifests = [descriptor(OCI_MANIFEST, child, size)];
+        json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests })
+    };
     let refused = put(&index(5));
     assert_eq!((refused.status, refused.code().as_str()), (400, "MANIFEST_INVALID"));
     assert!(refused.details().contains(&format!("manifest {child}")), "{refused:?}");

@@ -173,7 +173,8 @@ fn sparse_images_are_taken_where_the_policy_says_so() {
     let missing = descriptor("application/vnd.oci.image.layer.v1.tar", Digest::of(b"x"), 1);
     let image =
         json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": missing, "layers": [missing] });
-    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(OCI_MANIFEST, Digest::of(b"y"), 1)] });
+    let manifests = [descriptor(OCI_MANIFEST, Digest::of(b"y"), 1)];
+    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     for body in [image, index] {
         put_manifest(&mut Client::of(&registry), "a", "v1", &body);
     }

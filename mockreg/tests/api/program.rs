@@ -136,7 +136,12 @@ fn wrong_usage_exits_with_2_and_says_where() {
         (&["serve", "--memory-budget", "many"][..], "64MiB"),
         (&["serve", "--listen", "nowhere"], "--listen"),
         (&["serve", "--admin", "nowhere:0"], "localhost:5000"),
-        (&["serve", "--threads", "0"], "--threads"),
+        (&["serve", "--threads", "0"], "'0' for '--threads <N>': give a whole number from 1 to 65535"),
+        (&["serve", "--threads", "x"], "'x' for '--threads <N>': give a whole number from 1 to 65535"),
+        (&["serve", "--threads", "-1"], "'-1' for '--threads <N>': give a whole number from 1 to 65535"),
+        (&["serve", "--seed", "x"], "'x' for '--seed <N>': give a whole number, 0 or more"),
+        (&["serve", "--on-demand", "maybe"], "'maybe' for '--on-demand <on|off>'"),
+        (&["serve", "--auth", "maybe"], "'maybe' for '--auth <none|basic|bearer>'"),
         (&["serve", "--auth", "basic"], "--htpasswd FILE"),
         (&["serve", "--auth", "bearer", "--htpasswd", file], "bad.yaml:1:"),
         (&["serve", "--anonymous-pull"], "--auth basic"),
@@ -160,6 +165,15 @@ fn wrong_usage_exits_with_2_and_says_where() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         assert!(stderr(&output).contains(says), "{arguments:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn help_names_the_choices_once() {
+    let help = String::from_utf8(run(&["serve", "--help"]).stdout).unwrap();
+    for choices in ["--on-demand <on|off>", "--auth <none|basic|bearer>"] {
+        assert!(help.contains(choices), "{choices}: {help}");
+    }
+    assert!(!help.to_lowercase().contains("possible values"), "{help}");
 }
 
 #[test]
@@ -264,7 +278,8 @@ fn a_description_counts_what_is_there_and_what_is_shared() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("c.yaml");
     let text = "schema_version: 1\nrepositories:\n  - {name: a, tags: [v1, v2], layers: [1MB, 2MB, 10kB]}\n  \
-                - {name: b, tags: [x], layers: [5MB, {size: 1GB, foreign: true}], platforms: [linux/amd64, linux/arm64], referrers: {signature: 1}}\n  \
+                - {name: b, tags: [x], layers: [5MB, {size: 1GB, foreign: true}], \
+                platforms: [linux/amd64, linux/arm64], referrers: {signature: 1}}\n  \
                 - {generate: {prefix: g, count: 100, layers: 1, size: 1kB, popularity: {zipf: 1}}}\n";
     std::fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
@@ -383,19 +398,27 @@ fn certificates_are_believed_by_file_by_system_or_blindly() {
         path.to_str().unwrap().to_owned()
     };
     let (own, strangers) = (file("own.pem", &here), file("strangers.pem", &stranger));
+    let folder = directory.path().join("certificates");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(&own, folder.join("0a1b2c3d.0")).unwrap();
+    let folder = folder.to_str().unwrap();
     let image = format!("{}/synth/100kb", here.url());
     let base = format!("{}/v2/", here.url());
     for command in [&["verify", &image, &image][..], &["healthcheck", &base]] {
         let failed = if command[0] == "verify" { 3 } else { 1 };
-        for (system, more, code, says) in [
-            (&strangers, &[][..], failed, "certificate"),
-            (&own, &[], 0, ""),
-            (&strangers, &["--ca", &own], 0, ""),
-            (&strangers, &["--insecure"], 0, ""),
-            (&"/nowhere.pem".to_owned(), &[], if failed == 3 { 2 } else { 1 }, "/nowhere.pem"),
+        let unusable = if failed == 3 { 2 } else { 1 };
+        for (file, folders, more, code, says) in [
+            (strangers.as_str(), "", &[][..], failed, "certificate"),
+            (&own, "", &[], 0, ""),
+            ("", folder, &[], 0, ""),
+            (&strangers, folder, &[], 0, ""),
+            (&strangers, "", &["--ca", &own], 0, ""),
+            (&strangers, "", &["--insecure"], 0, ""),
+            ("/nowhere.pem", "", &[], unusable, "/nowhere.pem, where SSL_CERT_FILE says"),
+            ("", "/nowhere", &[], unusable, "/nowhere, where SSL_CERT_DIR says"),
         ] {
             let mut program = mockreg(&[command, more].concat());
-            let output = program.env("SSL_CERT_FILE", system).output().unwrap();
+            let output = program.env("SSL_CERT_FILE", file).env("SSL_CERT_DIR", folders).output().unwrap();
             assert_eq!(output.status.code(), Some(code), "{command:?} {more:?}: {output:?}");
             let said = stderr(&output);
             assert!(said.contains(says), "{command:?} {more:?}: {said}");

@@ -183,7 +183,11 @@ fn indexes_are_followed_into_their_images() {
         let digest = Digest::of(&manifest.body);
         let index = json!({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": manifest.body.len()}],
+            "manifests": [{
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": digest,
+                "size": manifest.body.len(),
+            }],
         });
         put_manifest(&mut client, "a", "index", &index);
     }

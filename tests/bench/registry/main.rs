@@ -1,5 +1,5 @@
-//! mockreg against docker-registry and nginx, in turns, all serving from memory: blobs out, blobs in, manifests, and the
-//! memory that many slow clients cost. A file for each; `cargo bench -p e2e --bench registry -- pull` runs a part.
+//! mockreg against docker-registry and nginx, in turns, all serving from memory: blobs out, blobs in, manifests, and
+//! the memory that many slow clients cost. A file for each; `cargo bench -p e2e --bench registry -- pull` runs a part.
 
 mod manifest;
 mod pull;

@@ -42,8 +42,8 @@ pub(crate) fn run() {
     let seconds = start.elapsed().as_secs_f64();
     let (peak, least) = (peak_resident(mockreg.pid()), least.iter().min().expect("there are pulls"));
     println!(
-        "{PULLS} pulls of 5 GiB by slow clients: {:.1} MiB resident at the most ({:.2} GB over {seconds:.0} s, at least \
-         {:.1} MB each, n = 1)\n",
+        "{PULLS} pulls of 5 GiB by slow clients: {:.1} MiB resident at the most ({:.2} GB over {seconds:.0} s, at \
+         least {:.1} MB each, n = 1)\n",
         peak as f64 / f64::from(1 << 20),
         received as f64 / 1e9,
         *least as f64 / 1e6

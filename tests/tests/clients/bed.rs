@@ -164,8 +164,9 @@ impl Bed {
         put(
             "containers.conf",
             format!(
-                "[engine]\nstatic_dir = \"{at}/libpod\"\ntmp_dir = \"{at}/libpod-tmp\"\nvolume_path = \"{at}/volumes\"\n\
-                 events_logger = \"none\"\ncgroup_manager = \"cgroupfs\"\n[network]\nnetwork_config_dir = \"{at}/net\"\n"
+                "[engine]\nstatic_dir = \"{at}/libpod\"\ntmp_dir = \"{at}/libpod-tmp\"\n\
+                 volume_path = \"{at}/volumes\"\nevents_logger = \"none\"\ncgroup_manager = \"cgroupfs\"\n\
+                 [network]\nnetwork_config_dir = \"{at}/net\"\n"
             ),
         );
         if let (Some(ca), Some(folder)) = (self.ca(), self.certificates()) {

@@ -15,8 +15,9 @@ pub(crate) trait Client: Send + Sync {
         vec![self.name()]
     }
 
-    /// Whether only root can run it in the way the tests do.
-    fn needs_root(&self) -> bool {
+    /// Whether images go through a store of its own, where it unpacks what it pulls, which takes root here, and packs
+    /// anew what it pushes.
+    fn has_store(&self) -> bool {
         false
     }
 
@@ -34,17 +35,17 @@ pub(crate) trait Client: Send + Sync {
 
     /// Whether it has a command of its own for that.
     fn copies(&self) -> bool {
-        true
+        !self.has_store()
     }
 
     /// Whether a manifest that it has pushed is the one it was given, byte for byte.
     fn keeps_manifests(&self) -> bool {
-        true
+        !self.has_store()
     }
 
     /// Whether it unpacks layers.
     fn unpacks(&self) -> bool {
-        false
+        self.has_store()
     }
 
     /// Whether it unpacks layers in zstd.

@@ -64,7 +64,7 @@ impl Client for Docker {
         vec!["docker", "dockerd", "tar"]
     }
 
-    fn needs_root(&self) -> bool {
+    fn has_store(&self) -> bool {
         true
     }
 
@@ -97,18 +97,6 @@ impl Client for Docker {
         self.clear(bed);
         succeed(self.command(bed).args(["pull", "--quiet", from]));
         self.push_as(bed, from, to);
-    }
-
-    fn copies(&self) -> bool {
-        false
-    }
-
-    fn keeps_manifests(&self) -> bool {
-        false
-    }
-
-    fn unpacks(&self) -> bool {
-        true
     }
 
     fn unpacks_zstd(&self) -> bool {

@@ -50,8 +50,8 @@ fn main() -> ExitCode {
 fn clients() -> Vec<AnyClient> {
     vec![
         Arc::new(skopeo::Skopeo),
-        Arc::new(podman::Podman),
-        Arc::new(podman::Buildah),
+        Arc::new(podman::PODMAN),
+        Arc::new(podman::BUILDAH),
         Arc::new(docker::Docker::new()),
         Arc::new(crane::Crane),
         Arc::new(oras::Oras),
@@ -103,7 +103,7 @@ fn one(
     test: fn(&dyn Client, &Bed, &str),
 ) -> Trial {
     let name = format!("{}/{access}/{what}", client.name());
-    if client.needs_root() && !is_root() {
+    if client.has_store() && !is_root() {
         return ignored(&name, "needs root");
     }
     let (client, programs) = (Arc::clone(client), client.programs());

@@ -1,4 +1,5 @@
-//! podman and buildah: they unpack what they pull, and pack anew what they push.
+//! podman and buildah: they unpack what they pull, and pack anew what they push. They take the same commands, but for
+//! one: how an image's folder is had.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +10,51 @@ use crate::bed::Bed;
 use crate::client::Client;
 use crate::known::{Known, Pulled};
 
-pub(crate) struct Podman;
-pub(crate) struct Buildah;
+/// podman mounts images.
+pub(crate) const PODMAN: Podman = Podman {
+    program: "podman",
+    mount: |bed, id| succeed(bed.command("podman").args(["image", "mount", id])),
+};
+
+/// buildah mounts containers.
+pub(crate) const BUILDAH: Podman = Podman {
+    program: "buildah",
+    mount: |bed, id| {
+        let container = succeed(bed.command("buildah").args(["from", "--pull-never", id]));
+        succeed(bed.command("buildah").args(["mount", container.trim()]))
+    },
+};
+
+/// One of the two.
+pub(crate) struct Podman {
+    program: &'static str,
+    /// Makes a folder of an image in the store and prints its path.
+    mount: fn(&Bed, &str) -> String,
+}
+
+impl Podman {
+    fn command(&self, bed: &Bed) -> Command {
+        bed.command(self.program)
+    }
+
+    /// Empties the store: what an earlier trial has pulled would not be fetched again.
+    fn clear(&self, bed: &Bed) {
+        succeed(self.command(bed).args(["rm", "--all"]));
+        succeed(self.command(bed).args(["rmi", "--all", "--force"]));
+    }
+
+    /// Pulls an image and returns its id.
+    fn fetch(&self, bed: &Bed, image: &str) -> String {
+        self.clear(bed);
+        let pulled = succeed(self.command(bed).args(["pull", "--quiet"]).args(options(bed)).arg(image));
+        pulled.trim().to_owned()
+    }
+
+    fn push_id(&self, bed: &Bed, id: &str, to: &str) {
+        let to = format!("docker://{to}");
+        succeed(self.command(bed).args(["push", "--quiet"]).args(options(bed)).args([id, &to]));
+    }
+}
 
 fn options(bed: &Bed) -> Vec<String> {
     let mut options = match bed.certificates() {
@@ -21,111 +65,34 @@ fn options(bed: &Bed) -> Vec<String> {
     options
 }
 
-/// Pulls an image and returns its id.
-fn pull(bed: &Bed, program: &str, image: &str) -> String {
-    // What an earlier trial has pulled would not be fetched again.
-    succeed(bed.command(program).args(["rmi", "--all", "--force"]));
-    succeed(bed.command(program).args(["pull", "--quiet"]).args(options(bed)).arg(image)).trim().to_owned()
-}
-
-/// Pushes the image of a layout.
-fn push(bed: &Bed, program: &str, known: &Known, folder: &Path, to: &str) {
-    known.write_layout(folder);
-    let id = pull(bed, program, &format!("oci:{}:latest", folder.display()));
-    push_id(bed, program, &id, to);
-}
-
-fn push_id(bed: &Bed, program: &str, id: &str, to: &str) {
-    let to = format!("docker://{to}");
-    succeed(bed.command(program).args(["push", "--quiet"]).args(options(bed)).args([id, &to]));
-}
-
 impl Client for Podman {
     fn name(&self) -> &'static str {
-        "podman"
+        self.program
     }
 
-    fn needs_root(&self) -> bool {
+    fn has_store(&self) -> bool {
         true
     }
 
     fn version(&self) -> String {
-        succeed(Command::new("podman").arg("--version")).trim().replace("podman version ", "")
-    }
-
-    fn pull(&self, bed: &Bed, image: &str, _: &Path) -> Vec<Pulled> {
-        let id = pull(bed, "podman", image);
-        let path = succeed(bed.command("podman").args(["image", "mount", &id]));
-        vec![Pulled::Folder(PathBuf::from(path.trim()))]
-    }
-
-    fn push(&self, bed: &Bed, known: &Known, folder: &Path, to: &str) {
-        push(bed, "podman", known, folder, to);
-    }
-
-    fn copy(&self, bed: &Bed, from: &str, to: &str) {
-        let id = pull(bed, "podman", from);
-        push_id(bed, "podman", &id, to);
-    }
-
-    fn copies(&self) -> bool {
-        false
-    }
-
-    fn keeps_manifests(&self) -> bool {
-        false
-    }
-
-    fn unpacks(&self) -> bool {
-        true
-    }
-
-    fn unpacks_zstd(&self) -> bool {
-        true
-    }
-}
-
-impl Client for Buildah {
-    fn name(&self) -> &'static str {
-        "buildah"
-    }
-
-    fn needs_root(&self) -> bool {
-        true
-    }
-
-    fn version(&self) -> String {
-        let text = succeed(Command::new("buildah").arg("--version"));
+        let text = succeed(Command::new(self.program).arg("--version"));
         text.split_whitespace().nth(2).expect("it tells its version").to_owned()
     }
 
     fn pull(&self, bed: &Bed, image: &str, _: &Path) -> Vec<Pulled> {
-        succeed(bed.command("buildah").args(["rm", "--all"]));
-        let id = pull(bed, "buildah", image);
-        let container = succeed(bed.command("buildah").args(["from", "--pull-never", &id]));
-        let path = succeed(bed.command("buildah").args(["mount", container.trim()]));
-        vec![Pulled::Folder(PathBuf::from(path.trim()))]
+        let id = self.fetch(bed, image);
+        vec![Pulled::Folder(PathBuf::from((self.mount)(bed, &id).trim()))]
     }
 
     fn push(&self, bed: &Bed, known: &Known, folder: &Path, to: &str) {
-        push(bed, "buildah", known, folder, to);
+        known.write_layout(folder);
+        let id = self.fetch(bed, &format!("oci:{}:latest", folder.display()));
+        self.push_id(bed, &id, to);
     }
 
     fn copy(&self, bed: &Bed, from: &str, to: &str) {
-        let id = pull(bed, "buildah", from);
-        push_id(bed, "buildah", &id, to);
-    }
-
-    fn copies(&self) -> bool {
-        false
-    }
-
-    fn keeps_manifests(&self) -> bool {
-        false
-    }
-
-    fn unpacks(&self) -> bool {
-        true
+        let id = self.fetch(bed, from);
+        self.push_id(bed, &id, to);
     }
 
     fn unpacks_zstd(&self) -> bool {

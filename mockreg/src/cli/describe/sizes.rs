@@ -1,4 +1,5 @@
-//! Many sizes in little memory: their percentiles to a five-hundredth, their count, sum, greatest and histogram exactly.
+//! Many sizes in little memory: their percentiles to a five-hundredth, their count, sum, greatest and histogram
+//! exactly.
 
 use std::collections::BTreeMap;
 

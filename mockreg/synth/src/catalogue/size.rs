@@ -195,7 +195,8 @@ impl JsonSchema for Size {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "The size of a layer: bytes, `64MiB`, a range like `1MB..98MB`, or a profile: hub2019, ibm2017, zb, ai.",
+            "description": "The size of a layer: bytes, `64MiB`, a range like `1MB..98MB`, or a profile: hub2019, \
+                            ibm2017, zb, ai.",
             "type": ["string", "integer"],
         })
     }

@@ -36,7 +36,8 @@ fn one(keys: &str) -> String {
 const EVERYTHING: &str = "
 schema_version: 1
 repositories:
-  - {name: a, tags: [x], layers: [1MB, hub2019, {size: 2kB, foreign: true}, {empty: true}, {size: 3kB, unique: true}], platforms: [linux/arm64]}
+  - {name: a, tags: [x], layers: [1MB, hub2019, {size: 2kB, foreign: true}, {empty: true}, {size: 3kB, unique: true}],
+     platforms: [linux/arm64]}
   - {name: b, tags: {prefix: v, count: 2}, layers: {count: 2, size: 1kB..2kB}, referrers: {signature: 1, sbom: 2}}
   - generate: {prefix: c, count: 20, tags: 1..5, layers: 3..12, size: zb, shared_base: 0.75, popularity: {zipf: 0.9},
                platforms: [linux/amd64, linux/arm64], referrers: {sbom: 1}, media_types: docker, format: tar}
@@ -242,7 +243,10 @@ fn errors_stand_at_the_key_that_is_wrong() {
         (format!("schema_version: 1\n{entry}4B\n"), "c.yaml:7:9: repository `a`, key `layers[1]`: a gzip"),
         (format!("schema_version: 1\n{entry}4XB\n"), "c.yaml:7:9: `4XB` is not a size"),
         (format!("schema_version: 1\n{entry}4XB\n"), "(key `repositories[0].layers[1]`)"),
-        (format!("schema_version: 1\nseed: -1\n{entry}4MB\n"), "c.yaml:2:7: not a whole number; write one from 0"),
+        (
+            format!("schema_version: 1\nseed: -1\n{entry}4MB\n"),
+            "c.yaml:2:7: not a whole number; write one from 0",
+        ),
         (format!("schema_version: 1\nseed: -1\n{entry}4MB\n"), "(key `seed`)"),
         (
             format!("schema_version: 1\ndefaults:\n  format: zstd\n  media_types: docker\n{entry}4MB\n"),
@@ -253,7 +257,9 @@ fn errors_stand_at_the_key_that_is_wrong() {
             "c.yaml:8:13: repository `a`, key `format`: Docker",
         ),
         (
-            "schema_version: 1\nrepositories:\n- name: a\n  tags:\n    prefix: '-'\n    count: 2\n  layers: [1MB]".into(),
+            "schema_version: 1\nrepositories:\n- name: a\n  tags:\n    prefix: '-'\n    count: 2\n  \
+             layers: [1MB]"
+                .into(),
             "c.yaml:5:5: repository `a`, key `tags[0]`: `-1` is not a tag",
         ),
     ] {

@@ -67,7 +67,7 @@ async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<
         return Ok(misspelt());
     };
     if let Some(clean) = uri::cleaned(&path) {
-        return Ok(moved(&clean));
+        return Ok(moved(&clean, request.uri().query()));
     }
     let endpoint = Endpoint::of(&path).filter(|endpoint| core.serves(endpoint));
     let Some(endpoint) = endpoint else {
@@ -124,11 +124,12 @@ fn misspelt() -> Response<Full<Bytes>> {
 }
 
 /// The reference sends whoever asks for `//proxies` to `/proxies`.
-fn moved(path: &str) -> Response<Full<Bytes>> {
+fn moved(path: &str, query: Option<&str>) -> Response<Full<Bytes>> {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let Ok(location) = HeaderValue::from_str(&(path.to_owned() + &query)) else { return misspelt() };
     let mut response = Response::default();
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-    let path = HeaderValue::from_str(path).expect("an escaped path is a header value");
-    response.headers_mut().insert(LOCATION, path);
+    response.headers_mut().insert(LOCATION, location);
     response
 }
 

@@ -32,6 +32,13 @@ pub enum Command {
         /// For example <http://127.0.0.1:8474>
         url: String,
     },
+    /// Control a running server with the verbs and flags of toxiproxy-cli; see `chaosproxy ctl --help`
+    #[command(disable_help_flag = true)]
+    Ctl {
+        /// Verb and flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Settings of the server.
@@ -49,11 +56,11 @@ pub struct Serve {
     /// Root of every decision
     #[arg(long, default_value = "1", value_name = "N", allow_negative_numbers = true)]
     pub seed: i64,
-    /// Accepted for compatibility; metrics of the runtime are part of /metrics
+    /// Add a few figures of the process to /metrics, under the names that Go's runtime has for them
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", default_value = "false")]
     pub runtime_metrics: bool,
-    /// Accepted for compatibility; metrics of proxies are always there
+    /// Accepted for compatibility; metrics of proxies are always there, but for -strict-compat
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true", default_value = "false")]
     pub proxy_metrics: bool,
@@ -70,6 +77,14 @@ pub struct Serve {
     /// Bytes held for each direction of a connection, for example 64MiB
     #[arg(long, default_value = "128MiB", value_name = "SIZE")]
     pub buffer_limit: ByteCount,
+    /// Undo every deviation from Toxiproxy that a client could depend on
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", default_value = "false")]
+    pub strict_compat: bool,
+    /// Log to standard output, as JSON, after the line that says where the API listens
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", default_value = "false")]
+    pub log_stdout: bool,
     /// Threads; one for each processor by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -97,7 +112,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, NotRu
 }
 
 /// `-host` as `--host`. Short flags of one letter and negative numbers stay.
-fn double_dash(argument: OsString) -> OsString {
+pub(crate) fn double_dash(argument: OsString) -> OsString {
     let Some(text) = argument.to_str() else { return argument };
     let mut after = text.chars().skip(1);
     let is_long = text.starts_with('-')
@@ -186,5 +201,13 @@ mod tests {
     fn healthcheck_takes_a_url() {
         let command = read("healthcheck http://127.0.0.1:8474").unwrap().command;
         assert!(matches!(command, Some(Command::Healthcheck { url }) if url == "http://127.0.0.1:8474"));
+    }
+
+    #[test]
+    fn ctl_keeps_its_own_command_line() {
+        let Some(Command::Ctl { arguments }) = read("ctl -h=x toxic add -n t --help").unwrap().command else {
+            panic!("it is ctl");
+        };
+        assert_eq!(arguments, ["-h=x", "toxic", "add", "-n", "t", "--help"]);
     }
 }

@@ -19,14 +19,17 @@
 //! a toxic's toxicity is decided once for a connection; a toxicity of zero has no effect; a negative latency, jitter
 //! or other attribute is refused; a refused change changes nothing; bytes are counted as they move; an invalid
 //! `-config` and a busy API port end the program; `reset_peer` resets older connections too; `/reset` ends outages;
-//! an empty listen address is loopback; every JSON body ends with a newline.
+//! an empty listen address is loopback; every JSON body ends with a newline. The whole list, with reasons, is in
+//! `docs/toxiproxy.md`.
 
 mod api;
+mod ask;
 pub mod cli;
 mod clock;
 pub mod config;
 mod connection;
 mod counters;
+pub mod ctl;
 mod decisions;
 mod driver;
 mod handle;
@@ -34,6 +37,7 @@ pub mod healthcheck;
 mod ledger;
 mod listen;
 mod live;
+pub mod log;
 mod metrics;
 mod outage;
 mod proxies;
@@ -47,7 +51,7 @@ pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
 pub use counters::ProxyCounts;
 pub use handle::ProxyHandle;
 pub use ledger::{LedgerDecision, LedgerLine, LedgerParameters, Observed};
-pub use listen::ListenError;
+pub use listen::{AddressError, ListenError};
 pub use live::{ConnectionState, ConnectionView};
 pub use outage::{DEFAULT_SHARE, Outage, OutageKind, OutageState};
 pub use proxy::{ProxyError, ProxySpec};

@@ -32,6 +32,8 @@ pub(crate) struct Ground {
     pub(crate) ledger: Arc<Ledger>,
     /// Bytes held for each direction of a connection.
     pub(crate) buffer_limit: u64,
+    /// Whether deviations from the reference are undone.
+    pub(crate) strict_compat: bool,
 }
 
 /// One toxic in force. `id` tells it from another of the same name, `revision` from its earlier self.

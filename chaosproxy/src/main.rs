@@ -1,23 +1,26 @@
 //! The program: parse, start, say so, wait for a signal, stop. Exit codes: 0 stopped by a signal, 1 a failed health
-//! check, 2 usage or configuration, 3 something could not start.
+//! check, 2 usage or configuration, 3 something could not start; those of `ctl` are its own.
 
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use chaosproxy::cli::{self, Command, Serve};
-use chaosproxy::{Server, config, healthcheck};
+use chaosproxy::log::{self, Destination};
+use chaosproxy::{Server, config, ctl, healthcheck};
 use mockreg_proto::ready_line::ReadyLine;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;
 
 fn main() -> ExitCode {
+    if program() == "toxiproxy-cli" {
+        return ctl::run(std::env::args_os()).into();
+    }
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(mistake) if mistake.is_mistake() => {
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
     }
     match cli.command {
         Some(Command::Healthcheck { url }) => check(&url),
+        Some(Command::Ctl { arguments }) => {
+            ctl::run(std::iter::once("toxiproxy-cli".into()).chain(arguments)).into()
+        }
         None => serve(&cli.serve).unwrap_or_else(|(code, error)| {
             eprintln!("chaosproxy: {error:#}");
             code.into()
@@ -42,11 +48,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The name it was started under, for the version's line: Toxiproxy's users look for theirs.
+/// The name it was started under: Toxiproxy's users look for theirs.
 fn program() -> &'static str {
     let name = std::env::args_os().next();
-    let stem = name.as_deref().map(Path::new).and_then(Path::file_stem);
-    if stem.is_some_and(|stem| stem == "toxiproxy-server") { "toxiproxy-server" } else { "chaosproxy" }
+    let stem = name.as_deref().map(Path::new).and_then(Path::file_stem).unwrap_or_default();
+    let names = ["toxiproxy-server", "toxiproxy-cli"];
+    names.into_iter().find(|name| stem == *name).unwrap_or("chaosproxy")
 }
 
 fn check(url: &str) -> ExitCode {
@@ -60,15 +67,29 @@ fn check(url: &str) -> ExitCode {
 }
 
 fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
-    log_to_standard_error();
+    if !options.log_stdout {
+        log::start(Destination::StandardError);
+    }
     let specs = match &options.config {
-        Some(path) => config::read(path).map_err(|error| (USAGE, error.into()))?,
+        // As the reference does, it starts without the file's proxies; nothing is silent about that.
+        Some(path) => match config::read(path) {
+            Ok(specs) => specs,
+            Err(error) if options.strict_compat => {
+                eprintln!("chaosproxy: {error:#}");
+                Vec::new()
+            }
+            Err(error) => return Err((USAGE, error.into())),
+        },
         None => Vec::new(),
     };
     // Caught from here on, so that a signal during the start is not lost.
     let waiting = Waiting::new().map_err(|error| (ENVIRONMENT, error))?;
     let server = start(options, specs).map_err(|error| (ENVIRONMENT, error))?;
     announce(&server, options.port_file.as_deref()).map_err(|error| (ENVIRONMENT, error))?;
+    if options.log_stdout {
+        // The ready line is the first on standard output in any case.
+        log::start(Destination::StandardOutput);
+    }
     waiting.wait();
     server.stop();
     Ok(ExitCode::SUCCESS)
@@ -79,14 +100,29 @@ fn start(options: &Serve, specs: Vec<chaosproxy::ProxySpec>) -> anyhow::Result<S
         .api(api_address(&options.host, options.port)?)
         // Any 64-bit number is a seed; Go's flag is signed.
         .seed(options.seed as u64)
-        .buffer_limit(options.buffer_limit.0);
+        .buffer_limit(options.buffer_limit.0)
+        .strict_compat(options.strict_compat)
+        .proxy_metrics(options.proxy_metrics)
+        .runtime_metrics(options.runtime_metrics);
     if let Some(path) = &options.ledger {
         builder = builder.ledger_file(path);
     }
     if let Some(threads) = options.threads {
         builder = builder.threads(usize::from(threads));
     }
-    Ok(specs.into_iter().fold(builder, chaosproxy::Builder::proxy).start()?)
+    if !options.strict_compat {
+        return Ok(specs.into_iter().fold(builder, chaosproxy::Builder::proxy).start()?);
+    }
+    // As the reference does: one that fails is told, and ends the list, and the server runs.
+    let server = builder.start()?;
+    for spec in specs {
+        let name = spec.name.clone();
+        if let Err(error) = server.create(spec) {
+            eprintln!("chaosproxy: proxy {name}: {error}");
+            break;
+        }
+    }
+    Ok(server)
 }
 
 fn api_address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
@@ -110,12 +146,6 @@ fn announce(server: &Server, port_file: Option<&Path>) -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(line.as_bytes()).and_then(|()| output.flush()).context("standard output")?;
     Ok(())
-}
-
-fn log_to_standard_error() {
-    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -1,21 +1,26 @@
-//! Prometheus exposition: Toxiproxy's two byte counters under their names, and ours.
+//! Prometheus exposition: Toxiproxy's two byte counters under their names, and ours; and where they are asked for,
+//! the few figures of the process that scripts written for Toxiproxy look for under the names of Go's runtime.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use chaosproxy_path::Stream;
 use prometheus::core::Collector;
-use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::proxies::Proxies;
+use crate::server::Core;
 use crate::toxic::stream_name;
 
 /// All metrics as text. Counts live in the proxies; a registry is filled from them for each scrape, so a deleted
 /// proxy leaves no series behind.
-pub(crate) async fn expose(proxies: &Proxies) -> String {
+pub(crate) async fn expose(core: &Core) -> String {
     let registry = Registry::new();
-    traffic(&registry, proxies).await;
-    connections(&registry, proxies).await;
+    traffic(&registry, &core.proxies).await;
+    connections(&registry, &core.proxies).await;
     process(&registry);
+    if core.runtime_metrics {
+        runtime(&registry);
+    }
     let mut text = Vec::new();
     let encoded = TextEncoder::new().encode(&registry.gather(), &mut text);
     encoded.expect("every family has a metric, and a vector takes all that is written");
@@ -61,16 +66,50 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
 }
 
 fn process(registry: &Registry) {
-    let info = Opts::new("chaosproxy_build_info", "Always 1; the version is in the label");
-    let info = IntGaugeVec::new(info, &["version"]).expect("the name and label are valid");
-    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    register(registry, info);
+    one(
+        registry,
+        "chaosproxy_build_info",
+        "Always 1; the version is in the label",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1,
+    );
     if let Some(bytes) = stormyard_process::resident_bytes() {
-        let resident = IntGauge::new("process_resident_memory_bytes", "Resident memory size in bytes");
-        let resident = resident.expect("the name is valid");
-        resident.set(gauge(bytes));
-        register(registry, resident);
+        one(registry, "process_resident_memory_bytes", "Resident memory size in bytes", &[], bytes);
     }
+}
+
+/// This is no Go program; the names are those that scripts written for Toxiproxy look for, the figures our own.
+fn runtime(registry: &Registry) {
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
+    one(registry, "go_goroutines", "Tasks of the runtime that are alive, in place of goroutines", &[], tasks);
+    one(registry, "go_info", "Always 1; this is no Go program", &[("version", "none")], 1);
+    let build = [("checksum", ""), ("path", "chaosproxy"), ("version", env!("CARGO_PKG_VERSION"))];
+    one(registry, "go_build_info", "Always 1; the program, which is no Go program", &build, 1);
+    if let Some(threads) = status("Threads:") {
+        one(registry, "go_threads", "Threads of the process", &[], threads);
+    }
+    if let Some(kibibytes) = status("VmSize:") {
+        one(registry, "process_virtual_memory_bytes", "Virtual memory size in bytes", &[], kibibytes * 1024);
+    }
+    if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
+        let count = descriptors.count() as u64;
+        one(registry, "process_open_fds", "Number of open file descriptors", &[], count);
+    }
+}
+
+/// Registers a family of one gauge.
+fn one(registry: &Registry, name: &str, help: &str, labels: &[(&str, &str)], value: u64) {
+    let (names, values): (Vec<_>, Vec<_>) = labels.iter().copied().unzip();
+    let family = IntGaugeVec::new(Opts::new(name, help), &names).expect("names and labels here are valid");
+    family.with_label_values(&values).set(gauge(value));
+    register(registry, family);
+}
+
+/// A number that the system tells about this process, if it does.
+fn status(field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().trim_end_matches("kB").trim_end().parse().ok()
 }
 
 fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

@@ -90,14 +90,21 @@ impl Proxies {
         (done, Ok(()))
     }
 
+    /// A proxy that is replaced stays, turned off, if the new one cannot listen.
     async fn place(&self, spec: &ProxySpec) -> Result<ProxyView, ProxyError> {
-        if let Ok(existing) = self.get(&spec.name).await {
-            if existing.is_as(spec).await {
+        let mut map = self.map.lock().await;
+        if let Some(existing) = map.get(&spec.name) {
+            if existing.is_as(spec).await? {
                 return Ok(existing.view().await);
             }
-            self.remove(&spec.name).await?;
+            self.outages.cleared(&spec.name);
+            existing.turn_off().await;
         }
-        Ok(self.create(spec).await?.view().await)
+        let proxy = Proxy::create(spec, self.ground.clone()).await?;
+        if let Some(replaced) = map.insert(spec.name.clone(), Arc::clone(&proxy)) {
+            replaced.stop().await;
+        }
+        Ok(proxy.view().await)
     }
 
     /// Enables every proxy, ends outages and removes all toxics.

@@ -12,7 +12,7 @@ use mockreg_proto::seed::Seed;
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
-use crate::api;
+use crate::api::{self, Endpoint};
 use crate::clock::Clock;
 use crate::handle::{self, ProxyHandle};
 use crate::ledger::{Ledger, LedgerLine};
@@ -67,6 +67,22 @@ pub enum StartError {
 pub(crate) struct Core {
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) timeline: Schedule,
+    /// Metrics that were asked for; they decide whether there are any where the reference is followed strictly.
+    pub(crate) proxy_metrics: bool,
+    pub(crate) runtime_metrics: bool,
+}
+
+impl Core {
+    /// Whether deviations from the reference are undone.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.proxies.ground.strict_compat
+    }
+
+    /// Whether an endpoint is there.
+    pub(crate) fn serves(&self, endpoint: &Endpoint) -> bool {
+        let is_hidden = self.is_strict() && !self.proxy_metrics && !self.runtime_metrics;
+        *endpoint != Endpoint::Metrics || !is_hidden
+    }
 }
 
 /// Settings of a server to be started.
@@ -77,6 +93,9 @@ pub struct Builder {
     ledger: Option<PathBuf>,
     buffer_limit: u64,
     threads: Option<usize>,
+    strict_compat: bool,
+    proxy_metrics: bool,
+    runtime_metrics: bool,
     proxies: Vec<ProxySpec>,
 }
 
@@ -116,6 +135,27 @@ impl Builder {
         self
     }
 
+    /// Undoes every deviation from Toxiproxy that a client could depend on.
+    #[must_use]
+    pub const fn strict_compat(mut self, strict: bool) -> Self {
+        self.strict_compat = strict;
+        self
+    }
+
+    /// Toxiproxy's metrics of proxies. They are always there, but for strict compatibility.
+    #[must_use]
+    pub const fn proxy_metrics(mut self, wanted: bool) -> Self {
+        self.proxy_metrics = wanted;
+        self
+    }
+
+    /// The process, under the names that Go's runtime has for such things.
+    #[must_use]
+    pub const fn runtime_metrics(mut self, wanted: bool) -> Self {
+        self.runtime_metrics = wanted;
+        self
+    }
+
     /// A proxy to start with. Enabled ones listen before [`Builder::start`] returns.
     #[must_use]
     pub fn proxy(mut self, spec: ProxySpec) -> Self {
@@ -137,10 +177,16 @@ impl Builder {
             clock: Clock::start(),
             ledger: Arc::new(ledger),
             buffer_limit: self.buffer_limit.max(LEAST_BUFFER_LIMIT),
+            strict_compat: self.strict_compat,
         };
         let runtime = runtime(self.threads).map_err(StartError::Runtime)?;
         let proxies = Arc::new(Proxies::new(ground));
-        let core = Arc::new(Core { timeline: Schedule::new(Arc::clone(&proxies)), proxies });
+        let core = Arc::new(Core {
+            timeline: Schedule::new(Arc::clone(&proxies)),
+            proxies,
+            proxy_metrics: self.proxy_metrics,
+            runtime_metrics: self.runtime_metrics,
+        });
         let mut server = Server { core, api: self.api, runtime: Some(runtime) };
         let core = Arc::clone(&server.core);
         server.api =
@@ -189,6 +235,9 @@ impl Server {
             ledger: None,
             buffer_limit: DEFAULT_BUFFER_LIMIT,
             threads: None,
+            strict_compat: false,
+            proxy_metrics: false,
+            runtime_metrics: false,
             proxies: Vec::new(),
         }
     }

@@ -44,7 +44,7 @@ impl From<ProxyError> for ApiError {
             ProxyError::Exists | ProxyError::ToxicExists => StatusCode::CONFLICT,
             ProxyError::MissingField(_) => StatusCode::BAD_REQUEST,
             ProxyError::Attributes(error) => return Self::bad_body(error),
-            ProxyError::Listen(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ProxyError::Listen(_) | ProxyError::Address(_) => StatusCode::INTERNAL_SERVER_ERROR,
             ProxyError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())

@@ -1,11 +1,12 @@
 //! Bodies of the API. Reading is as lenient as the reference: keys in any case, unknown ones ignored, `null` is
 //! absent, only the first JSON value counts, the content type does not matter; only outages, which it does not have,
-//! refuse unknown keys. Writing keeps its order of keys.
+//! refuse unknown keys. What has the wrong type is told in the words of Go's decoder. Writing keeps its order of keys.
 
 use chaosproxy_path::{Attributes, CutAction, Stream};
 use mockreg_proto::document;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
@@ -13,9 +14,33 @@ use crate::live::Entry;
 use crate::proxy::{ProxySpec, ProxyUpdate, ProxyView};
 use crate::toxic::Toxic;
 
+/// What errors of the reference call its types.
+const PROXY: &str = "toxiproxy.Proxy";
+const PROXY_IN_LIST: &str = "struct { toxiproxy.Proxy; Enabled *bool \"json:\\\"enabled\\\"\" }";
+const UPDATE: &str = "struct { Attributes interface {} \"json:\\\"attributes\\\"\"; Toxicity float32 \
+                      \"json:\\\"toxicity\\\"\" }";
+
 /// Why `packet_loss` is not there.
 const NO_PACKET_LOSS: &str = "invalid toxic type: packet_loss deletes bytes from the stream, which is corruption \
                               and not loss; a byte stream has no packets to lose";
+
+/// A value as JSON in the spelling of Go's encoder, which keeps text out of the way of HTML.
+pub(crate) fn text_of(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(value).expect("what is shown has string keys only");
+    // Only inside of strings can these characters be, so that no structure is touched.
+    for (character, escaped) in [
+        ('<', "\\u003c"),
+        ('>', "\\u003e"),
+        ('&', "\\u0026"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ] {
+        if text.contains(character) {
+            text = text.replace(character, escaped);
+        }
+    }
+    text
+}
 
 /// The first JSON value of a body.
 ///
@@ -23,33 +48,42 @@ const NO_PACKET_LOSS: &str = "invalid toxic type: packet_loss deletes bytes from
 /// Empty, or no JSON.
 pub(crate) fn first_value(body: &[u8]) -> Result<Value, ApiError> {
     match serde_json::Deserializer::from_slice(body).into_iter().next() {
+        Some(Err(error)) if error.is_eof() => Err(ApiError::bad_body("unexpected EOF")),
         Some(value) => value.map_err(ApiError::bad_body),
         None => Err(ApiError::bad_body("EOF")),
     }
 }
 
 /// A JSON object read leniently.
-pub(crate) struct Fields<'a>(Option<&'a Map<String, Value>>);
+pub(crate) struct Fields<'a> {
+    map: Option<&'a Map<String, Value>>,
+    /// What errors call it.
+    owner: &'static str,
+}
 
 impl<'a> Fields<'a> {
-    pub(crate) fn of(value: &'a Value) -> Result<Self, ApiError> {
+    /// The fields of a body; `whole` is what errors call the body, and `owner` what they call the owner of a field.
+    ///
+    /// # Errors
+    /// It is something else than an object.
+    pub(crate) fn of(value: &'a Value, whole: &str, owner: &'static str) -> Result<Self, ApiError> {
         match value {
-            Value::Object(map) => Ok(Self(Some(map))),
-            Value::Null => Ok(Self(None)),
-            other => Err(mismatch("body", other, "object")),
+            Value::Object(map) => Ok(Self { map: Some(map), owner }),
+            Value::Null => Ok(Self { map: None, owner }),
+            other => Err(not_the_value(other, whole)),
         }
     }
 
     /// Keys in lower case with their values, `null` left out. Of keys that differ in case only the last counts.
     fn entries(&self) -> impl DoubleEndedIterator<Item = (String, &'a Value)> {
-        let entries = self.0.into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let entries = self.map.into_iter().flatten().filter(|(_, value)| !value.is_null());
         entries.map(|(key, value)| (key.to_lowercase(), value))
     }
 
     /// Refuses keys that nobody reads, where one that is misspelt would change what happens. The routes of the
     /// reference ignore them, as it does.
     pub(crate) fn only(&self, known: &[&'static str]) -> Result<(), ApiError> {
-        let mut keys = self.0.into_iter().flatten().map(|(key, _)| key);
+        let mut keys = self.map.into_iter().flatten().map(|(key, _)| key);
         let Some(unknown) = keys.find(|key| !known.contains(&key.to_lowercase().as_str())) else {
             return Ok(());
         };
@@ -65,61 +99,86 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn string(&self, name: &'static str) -> Result<Option<String>, ApiError> {
-        self.get(name).map(|value| string(name, value)).transpose()
+        self.read(name, "string", |value| value.as_str().map(str::to_owned))
     }
 
     fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
-        let read = |value: &Value| value.as_bool().ok_or_else(|| mismatch(name, value, "bool"));
-        self.get(name).map(read).transpose()
+        self.read(name, "bool", Value::as_bool)
     }
 
     pub(crate) fn float(&self, name: &'static str) -> Result<Option<f64>, ApiError> {
-        let read = |value: &Value| value.as_f64().ok_or_else(|| mismatch(name, value, "number"));
-        self.get(name).map(read).transpose()
+        self.read(name, "float64", Value::as_f64)
+    }
+
+    /// Infinity is no number, here and in Go.
+    fn float32(&self, name: &'static str) -> Result<Option<f32>, ApiError> {
+        let read = |value: &Value| value.as_f64().map(|wide| wide as f32).filter(|narrow| narrow.is_finite());
+        self.read(name, "float32", read)
     }
 
     pub(crate) fn whole(&self, name: &'static str) -> Result<Option<u64>, ApiError> {
-        let read = |value: &Value| value.as_u64().ok_or_else(|| mismatch(name, value, "uint64"));
-        self.get(name).map(read).transpose()
+        self.read(name, "uint64", Value::as_u64)
     }
 
-    fn object(&self, name: &'static str) -> Result<Fields<'a>, ApiError> {
-        match self.get(name) {
-            None => Ok(Fields(None)),
-            Some(Value::Object(map)) => Ok(Fields(Some(map))),
-            Some(other) => Err(mismatch(name, other, "object")),
-        }
+    /// An object inside; `wanted` is its type in errors about itself, `owner` in those about its fields.
+    fn object(&self, name: &str, wanted: &str, owner: &'static str) -> Result<Fields<'a>, ApiError> {
+        let map = self.read(name, wanted, Value::as_object)?;
+        Ok(Fields { map, owner })
+    }
+
+    fn read<T>(
+        &self,
+        name: &str,
+        wanted: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        let value = self.get(name);
+        value.map(|value| read(value).ok_or_else(|| self.mismatch(name, value, wanted))).transpose()
+    }
+
+    fn mismatch(&self, name: &str, value: &Value, wanted: &str) -> ApiError {
+        let found = match value {
+            Value::Number(number) if wanted.contains("int") || wanted.contains("float") => {
+                format!("number {number}")
+            }
+            other => kind_of(other).to_owned(),
+        };
+        let owner = self.owner;
+        ApiError::bad_body(format_args!(
+            "json: cannot unmarshal {found} into Go struct field {owner}.{name} of type {wanted}"
+        ))
     }
 }
 
-fn string(name: &str, value: &Value) -> Result<String, ApiError> {
-    value.as_str().map(str::to_owned).ok_or_else(|| mismatch(name, value, "string"))
+fn not_the_value(value: &Value, wanted: &str) -> ApiError {
+    let found = kind_of(value);
+    ApiError::bad_body(format_args!("json: cannot unmarshal {found} into Go value of type {wanted}"))
 }
 
-/// As Go's decoder has it, so that `100.5` and `1e3` are no integers.
-fn integer(name: &str, value: &Value) -> Result<i64, ApiError> {
-    value.as_i64().ok_or_else(|| mismatch(name, value, "int64"))
-}
-
-fn mismatch(name: &str, value: &Value, wanted: &str) -> ApiError {
-    let found = match value {
+const fn kind_of(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
-        Value::Number(number) => {
-            return ApiError::bad_body(format_args!(
-                "json: cannot use number {number} as {name} of type {wanted}"
-            ));
-        }
+        Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    };
-    ApiError::bad_body(format_args!("json: cannot use {found} as {name} of type {wanted}"))
+    }
 }
 
 /// A proxy to be created.
 pub(crate) fn proxy_spec(value: &Value) -> Result<ProxySpec, ApiError> {
-    let fields = Fields::of(value)?;
+    spec(&Fields::of(value, PROXY, "Proxy")?)
+}
+
+fn listed_spec(value: &Value) -> Result<ProxySpec, ApiError> {
+    // In a list the reference decodes into a type around its own, which its errors show.
+    let fields = Fields::of(value, PROXY_IN_LIST, "")?;
+    fields.boolean("enabled")?;
+    spec(&Fields { owner: ".Proxy", ..fields })
+}
+
+fn spec(fields: &Fields<'_>) -> Result<ProxySpec, ApiError> {
     Ok(ProxySpec {
         name: fields.string("name")?.unwrap_or_default(),
         listen: fields.string("listen")?.unwrap_or_default(),
@@ -133,18 +192,18 @@ pub(crate) fn proxy_spec(value: &Value) -> Result<ProxySpec, ApiError> {
 /// A list of proxies to be created.
 pub(crate) fn proxy_specs(value: &Value) -> Result<Vec<ProxySpec>, ApiError> {
     match value {
-        Value::Array(list) => list.iter().map(proxy_spec).collect(),
+        Value::Array(list) => list.iter().map(listed_spec).collect(),
         Value::Null => Ok(Vec::new()),
-        other => Err(mismatch("body", other, "array")),
+        other => Err(not_the_value(other, &format!("[]{PROXY_IN_LIST}"))),
     }
 }
 
 /// A change of a proxy.
 pub(crate) fn proxy_update(value: &Value) -> Result<ProxyUpdate, ApiError> {
-    let fields = Fields::of(value)?;
+    let fields = Fields::of(value, PROXY, "Proxy")?;
     Ok(ProxyUpdate {
-        listen: fields.string("listen")?.filter(|listen| !listen.is_empty()),
-        upstream: fields.string("upstream")?.filter(|upstream| !upstream.is_empty()),
+        listen: fields.string("listen")?,
+        upstream: fields.string("upstream")?,
         enabled: fields.boolean("enabled")?,
     })
 }
@@ -152,18 +211,18 @@ pub(crate) fn proxy_update(value: &Value) -> Result<ProxyUpdate, ApiError> {
 /// A toxic to be created.
 pub(crate) fn toxic(value: &Value) -> Result<Toxic, ApiError> {
     let mut toxic = toxic_head(value)?;
-    merge_attributes(value, &mut toxic.attributes)?;
+    create_attributes(value, &mut toxic.attributes)?;
     Ok(toxic)
 }
 
 /// A toxic to be created, its attributes still at their defaults: the reference checks stream, kind and name before
 /// it looks at them.
 pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
-    let fields = Fields::of(value)?;
+    let fields = Fields::of(value, "toxics.ToxicWrapper", "ToxicWrapper")?;
     let kind = fields.string("type")?.unwrap_or_default();
     let name = fields.string("name")?.filter(|name| !name.is_empty());
-    let toxicity = fields.float("toxicity")?.unwrap_or(1.0) as f32;
-    fields.object("attributes")?;
+    let toxicity = fields.float32("toxicity")?.unwrap_or(1.0);
+    fields.object("attributes", "toxics.NoopToxic", "")?;
     let spelt = fields.string("stream")?;
     let stream = match spelt.as_deref().map(str::to_lowercase).as_deref() {
         None | Some("downstream") => Stream::Downstream,
@@ -179,44 +238,86 @@ pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
 }
 
 /// Reads the attributes of a toxic to be created.
-pub(crate) fn merge_attributes(value: &Value, attributes: &mut Attributes) -> Result<(), ApiError> {
-    merge(attributes, &Fields::of(value)?.object("attributes")?)
+pub(crate) fn create_attributes(value: &Value, attributes: &mut Attributes) -> Result<(), ApiError> {
+    let fields = Fields::of(value, "toxics.ToxicWrapper", "ToxicWrapper")?;
+    merge(attributes, &fields)
 }
 
-/// A change of a toxic: attributes are merged field by field; name, type and stream are ignored.
+/// A change of a toxic: attributes are merged field by field; name, type and stream are ignored. Of attributes that
+/// have the wrong type the first is told, and all others are merged in any case, as the reference does; whoever wants
+/// all or nothing throws them away.
 pub(crate) fn merge_toxic(
     value: &Value,
     attributes: &mut Attributes,
     toxicity: &mut f32,
 ) -> Result<(), ApiError> {
-    let fields = Fields::of(value)?;
-    merge(attributes, &fields.object("attributes")?)?;
-    if let Some(new) = fields.float("toxicity")? {
-        *toxicity = new as f32;
+    let fields = Fields::of(value, UPDATE, "")?;
+    let merged = merge(attributes, &fields);
+    let new = fields.float32("toxicity")?;
+    merged?;
+    if let Some(new) = new {
+        *toxicity = new;
     }
     Ok(())
 }
 
-fn merge(attributes: &mut Attributes, given: &Fields<'_>) -> Result<(), ApiError> {
-    for (key, value) in given.entries() {
-        match (&mut *attributes, key.as_str()) {
-            (Attributes::Latency { latency: n, .. }, "latency")
-            | (Attributes::Latency { jitter: n, .. }, "jitter")
-            | (Attributes::Bandwidth { rate: n, .. }, "rate")
-            | (Attributes::SlowClose { delay: n } | Attributes::Slicer { delay: n, .. }, "delay")
-            | (Attributes::Timeout { timeout: n } | Attributes::ResetPeer { timeout: n }, "timeout")
-            | (Attributes::Slicer { average_size: n, .. }, "average_size")
-            | (Attributes::Slicer { size_variation: n, .. }, "size_variation")
-            | (Attributes::LimitData { bytes: n }, "bytes")
-            | (Attributes::Cut { mean_bytes: n, .. }, "mean_bytes") => *n = integer(&key, value)?,
-            (Attributes::Bandwidth { shared, .. }, "shared") => {
-                *shared = value.as_bool().ok_or_else(|| mismatch(&key, value, "bool"))?;
-            }
-            (Attributes::Cut { action, .. }, "action") => *action = cut_action(&string(&key, value)?)?,
-            _ => {}
+fn merge(attributes: &mut Attributes, body: &Fields<'_>) -> Result<(), ApiError> {
+    let owner = go_type(attributes);
+    let given = &body.object("attributes", &format!("toxics.{owner}"), owner)?;
+    let merged = given.entries().map(|(key, value)| merge_one(attributes, given, &key, value));
+    merged.fold(Ok(()), Result::and)
+}
+
+fn merge_one(
+    attributes: &mut Attributes,
+    given: &Fields<'_>,
+    key: &str,
+    value: &Value,
+) -> Result<(), ApiError> {
+    let mismatch = |wanted| given.mismatch(&format!("attributes.{key}"), value, wanted);
+    let integer = if matches!(attributes, Attributes::Slicer { .. }) { "int" } else { "int64" };
+    match (attributes, key) {
+        (Attributes::Latency { latency: n, .. }, "latency")
+        | (Attributes::Latency { jitter: n, .. }, "jitter")
+        | (Attributes::Bandwidth { rate: n, .. }, "rate")
+        | (Attributes::SlowClose { delay: n } | Attributes::Slicer { delay: n, .. }, "delay")
+        | (Attributes::Timeout { timeout: n } | Attributes::ResetPeer { timeout: n }, "timeout")
+        | (Attributes::Slicer { average_size: n, .. }, "average_size")
+        | (Attributes::Slicer { size_variation: n, .. }, "size_variation")
+        | (Attributes::LimitData { bytes: n }, "bytes")
+        | (Attributes::Cut { mean_bytes: n, .. }, "mean_bytes") => {
+            *n = integer_of(value).ok_or_else(|| mismatch(integer))?;
         }
+        (Attributes::Bandwidth { shared, .. }, "shared") => {
+            *shared = value.as_bool().ok_or_else(|| mismatch("bool"))?;
+        }
+        (Attributes::Cut { action, .. }, "action") => {
+            *action = cut_action(value.as_str().ok_or_else(|| mismatch("string"))?)?;
+        }
+        _ => {}
     }
     Ok(())
+}
+
+/// As Go's decoder has it, so that `100.5` and `1e3` are no integers; `-0` is one, which is read as a fraction here.
+fn integer_of(value: &Value) -> Option<i64> {
+    let is_minus_zero = value.as_f64().is_some_and(|number| number == 0.0 && number.is_sign_negative());
+    value.as_i64().or_else(|| is_minus_zero.then_some(0))
+}
+
+/// The type of a toxic in the reference, which errors name.
+const fn go_type(attributes: &Attributes) -> &'static str {
+    match attributes {
+        Attributes::Latency { .. } => "LatencyToxic",
+        Attributes::Bandwidth { .. } => "BandwidthToxic",
+        Attributes::SlowClose { .. } => "SlowCloseToxic",
+        Attributes::Timeout { .. } => "TimeoutToxic",
+        Attributes::ResetPeer { .. } => "ResetToxic",
+        Attributes::Slicer { .. } => "SlicerToxic",
+        Attributes::LimitData { .. } => "LimitDataToxic",
+        Attributes::Cut { .. } => "CutToxic",
+        Attributes::Noop => "NoopToxic",
+    }
 }
 
 fn cut_action(name: &str) -> Result<CutAction, ApiError> {
@@ -229,7 +330,11 @@ fn cut_action(name: &str) -> Result<CutAction, ApiError> {
 pub(crate) struct ToxicJson<'a>(pub(crate) &'a Entry);
 
 /// A proxy as it is shown.
-pub(crate) struct ProxyJson<'a>(pub(crate) &'a ProxyView);
+pub(crate) struct ProxyJson<'a> {
+    pub(crate) view: &'a ProxyView,
+    /// With the empty object that the reference lets slip into it.
+    pub(crate) strict: bool,
+}
 
 struct AttributesJson<'a>(&'a Attributes);
 
@@ -241,17 +346,21 @@ impl Serialize for ToxicJson<'_> {
         json.serialize_field("name", &**toxic.name())?;
         json.serialize_field("type", toxic.attributes().kind())?;
         json.serialize_field("stream", &**stream)?;
-        // Go prints a whole number without a fraction, and a float32 as short as possible.
-        match toxic.toxicity() {
-            whole if whole.fract() == 0.0 && whole.abs() < 1e6 => {
-                json.serialize_field("toxicity", &(whole as i64))?;
-            }
-            share => {
-                json.serialize_field("toxicity", &share)?;
-            }
-        }
+        json.serialize_field("toxicity", &go_float(toxic.toxicity()))?;
         json.end()
     }
+}
+
+/// A number as Go prints it: as short as possible, whole ones without a fraction, and with an exponent only far out.
+fn go_float(number: f32) -> Box<RawValue> {
+    let magnitude = number.abs();
+    let text = if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
+        let text = format!("{number:e}");
+        if text.contains("e-") { text } else { text.replace('e', "e+") }
+    } else {
+        number.to_string()
+    };
+    RawValue::from_string(text).expect("a finite number is JSON")
 }
 
 impl Serialize for AttributesJson<'_> {
@@ -290,13 +399,16 @@ impl Serialize for AttributesJson<'_> {
 
 impl Serialize for ProxyJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let proxy = self.0;
+        let proxy = self.view;
         let toxics: Vec<_> = proxy.toxics.iter().map(ToxicJson).collect();
         let mut json = serializer.serialize_map(None)?;
         json.serialize_entry("name", &proxy.name)?;
         json.serialize_entry("listen", &proxy.listen)?;
         json.serialize_entry("upstream", &proxy.upstream)?;
         json.serialize_entry("enabled", &proxy.enabled)?;
+        if self.strict {
+            json.serialize_entry("Logger", &Map::new())?;
+        }
         json.serialize_entry("toxics", &toxics)?;
         // Ours; clients of the reference ignore it. Left out where it says nothing.
         if proxy.label != proxy.name {

@@ -21,7 +21,7 @@ type Answer = Result<Response<Full<Bytes>>, ApiError>;
 
 /// A path that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     Proxies,
     Proxy(String),
     Toxics(String),
@@ -58,10 +58,8 @@ enum Verb {
 
 impl Endpoint {
     /// The endpoint of a path. Each name is one decoded segment; there is no tolerance for a trailing slash.
-    pub(super) fn of(path: &str) -> Option<Self> {
-        let segments: Vec<String> =
-            path.strip_prefix('/')?.split('/').map(uri::decoded).collect::<Option<_>>()?;
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    pub(super) fn of(path: &[String]) -> Option<Self> {
+        let segments: Vec<&str> = path.iter().map(String::as_str).collect();
         Some(match segments.as_slice() {
             ["proxies"] => Self::Proxies,
             ["proxies", proxy] if !proxy.is_empty() => Self::Proxy((*proxy).to_owned()),
@@ -106,16 +104,18 @@ impl Handler {
     pub(super) async fn run(&self, core: &Arc<Core>, query: &str, body: &[u8]) -> Answer {
         use Endpoint as E;
         match (&self.endpoint, self.verb) {
-            (E::Proxies, Verb::Show) => Ok(list_proxies(&core.proxies.views().await)),
+            (E::Proxies, Verb::Show) => Ok(list_proxies(core, &core.proxies.views().await)),
             (E::Proxies, _) => create_proxy(core, body).await,
             (E::Proxy(name), Verb::Show) => {
-                Ok(proxy(StatusCode::OK, &core.proxies.get(name).await?.view().await))
+                Ok(proxy(core, StatusCode::OK, &core.proxies.get(name).await?.view().await))
             }
             (E::Proxy(name), Verb::Delete) => {
                 core.proxies.remove(name).await.map_err(Into::into).map(|()| empty())
             }
             (E::Proxy(name), _) => update_proxy(core, name, body).await,
-            (E::Toxics(name), Verb::Show) => Ok(list_toxics(&core.proxies.get(name).await?.view().await)),
+            (E::Toxics(name), Verb::Show) => {
+                Ok(list_toxics(core, &core.proxies.get(name).await?.view().await))
+            }
             (E::Toxics(name), _) => create_toxic(core, name, body).await,
             (E::Toxic(name, toxic), Verb::Show) => show_toxic(core, name, toxic).await,
             (E::Toxic(name, toxic), Verb::Delete) => {
@@ -126,12 +126,12 @@ impl Handler {
             (E::Reset, _) => core.proxies.reset().await.map_err(Into::into).map(|()| empty()),
             (E::Version, _) => Ok(version()),
             (E::Metrics, _) => Ok(metrics(core).await),
-            (E::Health, _) => Ok(json(StatusCode::OK, &serde_json::json!({"status": "ok"}))),
+            (E::Health, _) => Ok(json(core, StatusCode::OK, &serde_json::json!({"status": "ok"}))),
             (E::Counters, _) => Ok(counters(core).await),
             (E::Ledger, _) => ledger(core, query),
             (E::Connections, _) => Ok(connections(core).await),
             (E::Outages, Verb::Show) => {
-                Ok(json(StatusCode::OK, &serde_json::json!({"outages": core.proxies.outages.all()})))
+                Ok(json(core, StatusCode::OK, &serde_json::json!({"outages": core.proxies.outages.all()})))
             }
             (E::Outages, _) => begin_outage(core, body).await,
             (E::Outage(id), Verb::Show) => show_outage(core, id),
@@ -141,10 +141,10 @@ impl Handler {
                 core.timeline.clear().await;
                 Ok(empty())
             }
-            (E::Timeline, _) => Ok(json(StatusCode::OK, &core.timeline.view())),
+            (E::Timeline, _) => Ok(json(core, StatusCode::OK, &core.timeline.view())),
             (E::TimelineStart, _) => {
                 core.timeline.start()?;
-                Ok(json(StatusCode::OK, &core.timeline.view()))
+                Ok(json(core, StatusCode::OK, &core.timeline.view()))
             }
         }
     }
@@ -153,13 +153,13 @@ impl Handler {
 async fn create_proxy(core: &Core, body: &[u8]) -> Answer {
     let spec = model::proxy_spec(&model::first_value(body)?)?;
     let view = core.proxies.create(&spec).await?.view().await;
-    Ok(proxy(StatusCode::CREATED, &view))
+    Ok(proxy(core, StatusCode::CREATED, &view))
 }
 
 async fn update_proxy(core: &Core, name: &str, body: &[u8]) -> Answer {
     core.proxies.get(name).await?;
     let update = model::proxy_update(&model::first_value(body)?)?;
-    Ok(proxy(StatusCode::OK, &core.proxies.update(name, &update).await?))
+    Ok(proxy(core, StatusCode::OK, &core.proxies.update(name, &update).await?))
 }
 
 async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
@@ -169,45 +169,54 @@ async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
     if proxy.has_toxic(&toxic.name()).await {
         return Err(ProxyError::ToxicExists.into());
     }
-    model::merge_attributes(&value, &mut toxic.attributes)?;
-    Ok(json(StatusCode::OK, &ToxicJson(&proxy.add_toxic(&toxic).await?)))
+    model::create_attributes(&value, &mut toxic.attributes)?;
+    Ok(json(core, StatusCode::OK, &ToxicJson(&proxy.add_toxic(&toxic).await?)))
 }
 
 async fn show_toxic(core: &Core, name: &str, toxic: &str) -> Answer {
     let view = core.proxies.get(name).await?.view().await;
     let found = view.toxics.iter().find(|entry| **entry.toxic.name() == *toxic);
-    Ok(json(StatusCode::OK, &ToxicJson(found.ok_or(ProxyError::ToxicNotFound)?)))
+    Ok(json(core, StatusCode::OK, &ToxicJson(found.ok_or(ProxyError::ToxicNotFound)?)))
 }
 
 async fn update_toxic(core: &Core, name: &str, toxic: &str, body: &[u8]) -> Answer {
     let proxy = core.proxies.get(name).await?;
+    let mut refused = Ok(());
     let change = |attributes: &mut _, toxicity: &mut _| {
-        model::merge_toxic(&model::first_value(body)?, attributes, toxicity)
+        refused = model::merge_toxic(&model::first_value(body)?, attributes, toxicity);
+        // The reference keeps what was good of a change that it refuses; here it is all or nothing.
+        if core.is_strict() { Ok(()) } else { refused.clone() }
     };
-    Ok(json(StatusCode::OK, &ToxicJson(&proxy.update_toxic::<ApiError>(toxic, change).await?)))
+    let entry = proxy.update_toxic::<ApiError>(toxic, change).await?;
+    refused?;
+    Ok(json(core, StatusCode::OK, &ToxicJson(&entry)))
 }
 
 async fn populate(core: &Core, body: &[u8]) -> Answer {
+    /// Errors are part of an answer of the usual type here, and no proxies are `null`.
     #[derive(Serialize)]
     struct Populated<'a> {
         #[serde(flatten)]
         error: Option<&'a ApiError>,
-        proxies: Vec<ProxyJson<'a>>,
+        proxies: Option<Vec<ProxyJson<'a>>>,
     }
-    let specs = model::proxy_specs(&model::first_value(body)?)?;
-    let (views, result) = core.proxies.populate(&specs).await;
-    let error = result.err().map(ApiError::from);
-    // A bad description is an error like any other; one that fails on the way tells what was done before it.
-    if let Some(error) = error.as_ref().filter(|error| error.status == StatusCode::BAD_REQUEST) {
-        return Err(error.clone());
-    }
+    let specs = model::first_value(body).and_then(|value| model::proxy_specs(&value));
+    let (views, error) = match specs {
+        Ok(specs) => {
+            let (views, result) = core.proxies.populate(&specs).await;
+            (views, result.err().map(ApiError::from))
+        }
+        Err(error) => (Vec::new(), Some(error)),
+    };
     let status = error.as_ref().map_or(StatusCode::CREATED, |error| error.status);
-    Ok(json(status, &Populated { error: error.as_ref(), proxies: views.iter().map(ProxyJson).collect() }))
+    let proxies = views.iter().map(|view| shown(core, view)).collect();
+    let proxies = Some(proxies).filter(|proxies: &Vec<_>| !proxies.is_empty());
+    Ok(json(core, status, &Populated { error: error.as_ref(), proxies }))
 }
 
 async fn begin_outage(core: &Core, body: &[u8]) -> Answer {
     let value = model::first_value(body)?;
-    let fields = Fields::of(&value)?;
+    let fields = Fields::of(&value, "Outage", "Outage")?;
     fields.only(&["proxy", "kind", "for_ms", "share"])?;
     let name = fields.string("proxy")?.ok_or_else(|| ProxyError::MissingField("proxy".into()))?;
     let kind = fields.string("kind")?.ok_or_else(|| ProxyError::MissingField("kind".into()))?;
@@ -215,12 +224,12 @@ async fn begin_outage(core: &Core, body: &[u8]) -> Answer {
     let share = timeline::checked(fields.float("share")?).map_err(ApiError::bad_request)?;
     let for_ms = fields.whole("for_ms")?;
     let proxy = core.proxies.get(&name).await?;
-    Ok(json(StatusCode::CREATED, &core.proxies.outages.begin(proxy, kind, share, for_ms).await))
+    Ok(json(core, StatusCode::CREATED, &core.proxies.outages.begin(proxy, kind, share, for_ms).await))
 }
 
 fn show_outage(core: &Core, id: &str) -> Answer {
     let outage = id.parse().ok().and_then(|id| core.proxies.outages.get(id));
-    Ok(json(StatusCode::OK, &outage.ok_or(ProxyError::OutageNotFound)?))
+    Ok(json(core, StatusCode::OK, &outage.ok_or(ProxyError::OutageNotFound)?))
 }
 
 async fn end_outage(core: &Core, id: &str) -> Answer {
@@ -234,7 +243,7 @@ async fn put_timeline(core: &Core, body: &[u8]) -> Answer {
     let timeline: Timeline = mockreg_proto::document::read("request body", text)
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
     core.timeline.put(&timeline).await?;
-    Ok(json(StatusCode::OK, &core.timeline.view()))
+    Ok(json(core, StatusCode::OK, &core.timeline.view()))
 }
 
 async fn counters(core: &Core) -> Response<Full<Bytes>> {
@@ -243,11 +252,11 @@ async fn counters(core: &Core) -> Response<Full<Bytes>> {
         "proxies": core.proxies.counts().await,
         "ledger": {"lines": lines, "dropped": dropped},
     });
-    json(StatusCode::OK, &counters)
+    json(core, StatusCode::OK, &counters)
 }
 
 async fn connections(core: &Core) -> Response<Full<Bytes>> {
-    json(StatusCode::OK, &serde_json::json!({"connections": core.proxies.connections().await}))
+    json(core, StatusCode::OK, &serde_json::json!({"connections": core.proxies.connections().await}))
 }
 
 /// All lines, or those of the proxies called as `?proxy=NAME` says; one that is gone is asked for like any other.
@@ -265,7 +274,7 @@ fn ledger(core: &Core, query: &str) -> Answer {
 }
 
 async fn metrics(core: &Core) -> Response<Full<Bytes>> {
-    typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::expose(&core.proxies).await)
+    typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::expose(core).await)
 }
 
 /// The reference says `git` for every build that is not a release, and clients read it as the newest; the space
@@ -274,28 +283,32 @@ fn version() -> Response<Full<Bytes>> {
     typed(StatusCode::OK, "application/json;charset=utf-8", "{\"version\": \"git\"}\n")
 }
 
-fn list_proxies(views: &[ProxyView]) -> Response<Full<Bytes>> {
-    struct ByName<'a>(&'a [ProxyView]);
+fn list_proxies(core: &Core, views: &[ProxyView]) -> Response<Full<Bytes>> {
+    struct ByName<'a>(Vec<ProxyJson<'a>>);
     impl Serialize for ByName<'_> {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_map(self.0.iter().map(|view| (&view.name, ProxyJson(view))))
+            serializer.collect_map(self.0.iter().map(|proxy| (&proxy.view.name, proxy)))
         }
     }
-    json(StatusCode::OK, &ByName(views))
+    json(core, StatusCode::OK, &ByName(views.iter().map(|view| shown(core, view)).collect()))
 }
 
-fn list_toxics(view: &ProxyView) -> Response<Full<Bytes>> {
-    json(StatusCode::OK, &view.toxics.iter().map(ToxicJson).collect::<Vec<_>>())
+fn list_toxics(core: &Core, view: &ProxyView) -> Response<Full<Bytes>> {
+    json(core, StatusCode::OK, &view.toxics.iter().map(ToxicJson).collect::<Vec<_>>())
 }
 
-fn proxy(status: StatusCode, view: &ProxyView) -> Response<Full<Bytes>> {
-    json(status, &ProxyJson(view))
+fn proxy(core: &Core, status: StatusCode, view: &ProxyView) -> Response<Full<Bytes>> {
+    json(core, status, &shown(core, view))
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+fn shown<'a>(core: &Core, view: &'a ProxyView) -> ProxyJson<'a> {
+    ProxyJson { view, strict: core.is_strict() }
+}
+
+fn json(core: &Core, status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
     // The newline is ours, for those who read it on a terminal; to a reader of JSON it is nothing.
-    let body = serde_json::to_string(value).expect("what is shown has string keys only") + "\n";
-    typed(status, "application/json", body)
+    let newline = if core.is_strict() { "" } else { "\n" };
+    typed(status, "application/json", model::text_of(value) + newline)
 }
 
 fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

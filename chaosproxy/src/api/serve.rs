@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::error::ApiError;
 use super::routes::{self, Endpoint};
+use super::{model, uri};
 use crate::server::Core;
 
 /// Largest request body: a timeline of a thousand events fits ten times.
@@ -62,7 +63,14 @@ pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>) {
 }
 
 async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let Some(endpoint) = Endpoint::of(request.uri().path()) else {
+    let Some(path) = uri::segments(request.uri().path()) else {
+        return Ok(misspelt());
+    };
+    if let Some(clean) = uri::cleaned(&path) {
+        return Ok(moved(&clean, request.uri().query()));
+    }
+    let endpoint = Endpoint::of(&path).filter(|endpoint| core.serves(endpoint));
+    let Some(endpoint) = endpoint else {
         return Ok(text(StatusCode::NOT_FOUND, "404 page not found\n"));
     };
     let Some(handler) = endpoint.handler(request.method()) else {
@@ -104,8 +112,25 @@ async fn handle(
 
 /// An error as the reference sends it: JSON that is called text.
 pub(super) fn failure(error: &ApiError) -> Response<Full<Bytes>> {
-    let body = serde_json::to_string(error).expect("an error has string keys only");
-    text(error.status, &format!("{body}\n"))
+    text(error.status, &(model::text_of(error) + "\n"))
+}
+
+/// What Go answers to an address that it cannot read, before any route.
+fn misspelt() -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::BAD_REQUEST, "400 Bad Request");
+    response.headers_mut().remove(X_CONTENT_TYPE_OPTIONS);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The reference sends whoever asks for `//proxies` to `/proxies`.
+fn moved(path: &str, query: Option<&str>) -> Response<Full<Bytes>> {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let Ok(location) = HeaderValue::from_str(&(path.to_owned() + &query)) else { return misspelt() };
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {

@@ -2,6 +2,44 @@
 
 use super::error::ApiError;
 
+/// The decoded segments of a path; `None` where it cannot be decoded.
+pub(super) fn segments(path: &str) -> Option<Vec<String>> {
+    path.strip_prefix('/').unwrap_or(path).split('/').map(decoded).collect()
+}
+
+/// The path without empty segments and those of dots, escaped; `None` where it has none. An empty segment at the end
+/// is a trailing slash, and stays.
+pub(super) fn cleaned(segments: &[String]) -> Option<String> {
+    let (last, before) = segments.split_last()?;
+    let is_clean = |segment: &String| !matches!(segment.as_str(), "" | "." | "..");
+    if before.iter().all(is_clean) && (last.is_empty() || is_clean(last)) {
+        return None;
+    }
+    let mut clean: Vec<&str> = Vec::new();
+    for segment in segments {
+        match segment.as_str() {
+            "" | "." => {}
+            ".." => drop(clean.pop()),
+            name => clean.push(name),
+        }
+    }
+    let slash = if last.is_empty() && !clean.is_empty() { "/" } else { "" };
+    Some(format!("/{}{slash}", clean.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("/")))
+}
+
+/// A name as a segment of a path.
+pub(crate) fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:@!$'()*+,;=".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 /// A piece of an address without its percent signs; `None` where it is not UTF-8 or badly escaped.
 pub(super) fn decoded(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
@@ -42,6 +80,24 @@ pub(super) fn only_parameter(query: &str, name: &str) -> Result<Option<String>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_cleaned_as_the_reference_does_it() {
+        for (path, clean) in [
+            ("/proxies", None),
+            ("/proxies/", None),
+            ("/", None),
+            ("//proxies", Some("/proxies")),
+            ("//", Some("/")),
+            ("/proxies/../version", Some("/version")),
+            ("/a/./b//c/", Some("/a/b/c/")),
+            ("/../..", Some("/")),
+            ("/%2e/a%2Fb%20c", Some("/a%2Fb%20c")),
+        ] {
+            assert_eq!(cleaned(&segments(path).unwrap()).as_deref(), clean, "{path}");
+        }
+        assert_eq!(segments("/%zz"), None);
+    }
 
     #[test]
     fn a_query_has_one_known_parameter_or_none() {

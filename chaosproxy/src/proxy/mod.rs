@@ -5,6 +5,7 @@ mod door;
 mod spec;
 mod state;
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection;
-use crate::listen;
+use crate::listen::{self, ListenError};
 use crate::live::{Entry, Ground, Live};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
 use crate::toxic::Toxic;
@@ -78,22 +79,26 @@ impl Proxy {
     }
 
     /// Whether it is as described already: its addresses, and its label and seed as far as they are given.
-    pub(crate) async fn is_as(&self, spec: &ProxySpec) -> bool {
+    ///
+    /// # Errors
+    /// The address described is none.
+    pub(crate) async fn is_as(&self, spec: &ProxySpec) -> Result<bool, ProxyError> {
         let decides_alike = spec.label.as_deref().is_none_or(|label| *label == *self.live.label)
             && spec.seed.is_none_or(|seed| Some(seed) == self.seed);
         let state = self.state.lock().await;
-        decides_alike && state.upstream == spec.upstream && state.listens_on(&spec.listen).await
+        let listens_alike = state.listens_on(&spec.listen, self.bare_host()).await?;
+        Ok(decides_alike && state.upstream == spec.upstream && listens_alike)
     }
 
     /// Changes addresses and turns on or off. Another address drops all connections; toxics stay.
     ///
     /// # Errors
-    /// It cannot listen on the new address; it is disabled then, at that address.
+    /// The new address is none, and nothing is done; or it cannot listen there, and is disabled then, at that address.
     pub(crate) async fn update(self: &Arc<Self>, update: &ProxyUpdate) -> Result<(), ProxyError> {
         let mut state = self.state.lock().await;
         let upstream = update.upstream.clone().unwrap_or_else(|| state.upstream.clone());
         let moves = match &update.listen {
-            Some(listen) => !state.listens_on(listen).await,
+            Some(listen) => !state.listens_on(listen, self.bare_host()).await?,
             None => false,
         };
         let enabled = update.enabled.unwrap_or(state.enabled);
@@ -115,22 +120,31 @@ impl Proxy {
         }
     }
 
-    /// Enables it, ends its outages and removes all toxics.
+    /// Ends its outages, enables it and removes all toxics.
     ///
     /// # Errors
-    /// It cannot listen.
+    /// It cannot listen; its toxics stay then.
     pub(crate) async fn reset(self: &Arc<Self>) -> Result<(), ProxyError> {
         let mut state = self.state.lock().await;
-        state.toxics.clear();
         state.outages.clear();
         state.announced.clear();
         self.publish(&state).await;
-        if state.enabled { self.reconcile(&mut state).await } else { self.enable(&mut state).await }
+        if state.enabled { self.reconcile(&mut state).await } else { self.enable(&mut state).await }?;
+        state.toxics.clear();
+        self.publish(&state).await;
+        Ok(())
+    }
+
+    /// Ends its outages, closes the door and every connection.
+    pub(crate) async fn turn_off(&self) {
+        let mut state = self.state.lock().await;
+        state.outages.clear();
+        self.disable(&mut state).await;
     }
 
     /// Closes the door and every connection, for good.
     pub(crate) async fn stop(&self) {
-        self.disable(&mut *self.state.lock().await).await;
+        self.turn_off().await;
         self.tasks().abort_all();
     }
 
@@ -246,13 +260,21 @@ impl Proxy {
     }
 
     async fn enable(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
-        let address = listen::resolve(&state.listen).await?;
-        let listener = listen::listen(address)?;
+        let address = listen::resolve(&state.listen, self.bare_host()).await.map_err(ListenError::from)?;
+        let is_bare = self.live.ground.strict_compat && state.listen.starts_with(':');
+        let listener = listen::listen(address)
+            .map_err(|error| if is_bare { error.of_bare(&state.listen) } else { error })?;
         let address = listener.local_addr().unwrap_or(address);
         state.listen = address.to_string();
         state.enabled = true;
         state.door = Door::Open { address, accepting: self.open(listener) };
         self.reconcile(state).await
+    }
+
+    /// What an address without a host means: loopback, where the reference listens for everybody.
+    fn bare_host(&self) -> IpAddr {
+        let is_open = self.live.ground.strict_compat;
+        if is_open { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST }.into()
     }
 
     async fn disable(&self, state: &mut State) {
@@ -277,6 +299,8 @@ impl Proxy {
         loop {
             match listener.accept().await {
                 Ok((client, address)) => {
+                    // An IPv4 client of a listener of both families comes as one of IPv6.
+                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     let visit = self.live.enter(address);
                     let mut tasks = self.tasks();
                     while tasks.try_join_next().is_some() {}

@@ -4,7 +4,7 @@ use chaosproxy_path::AttributesError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::listen::ListenError;
+use crate::listen::{AddressError, ListenError};
 use crate::live::Entry;
 
 /// What a proxy is made from.
@@ -60,6 +60,9 @@ pub enum ProxyError {
     /// The attributes make no sense.
     #[error(transparent)]
     Attributes(#[from] AttributesError),
+    /// The new address is none. The proxy goes on as it was.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),

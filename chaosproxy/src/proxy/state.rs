@@ -1,10 +1,11 @@
 //! What a proxy is at one moment: addresses, door, toxics, outages in force.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::door::Door;
 use super::spec::{ProxyError, ProxySpec};
-use crate::listen;
+use crate::listen::{self, AddressError};
 use crate::live::{Entry, Orders};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
 
@@ -54,12 +55,16 @@ impl State {
     }
 
     /// Whether an address is the one it has already, also by another name.
-    pub(super) async fn listens_on(&self, listen: &str) -> bool {
+    ///
+    /// # Errors
+    /// It is no address.
+    pub(super) async fn listens_on(&self, listen: &str, bare: IpAddr) -> Result<bool, AddressError> {
         if listen == self.listen {
-            return true;
+            return Ok(true);
         }
-        let (current, new) = (listen::resolve(&self.listen).await, listen::resolve(listen).await);
-        matches!((current, new), (Ok(current), Ok(new)) if current == new && new.port() != 0)
+        let new = listen::resolve(listen, bare).await?;
+        let current = listen::resolve(&self.listen, bare).await;
+        Ok(current.is_ok_and(|current| new.port() != 0 && listen::is_same(current, new)))
     }
 
     /// Has connections decide about a partial outage of this share from now on.

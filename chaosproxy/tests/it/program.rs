@@ -136,11 +136,103 @@ fn version_and_help_go_to_standard_output() {
 }
 
 #[test]
-fn under_the_name_of_the_reference_it_answers_as_such() {
+fn under_the_names_of_the_reference_it_answers_as_such() {
     let dir = tempfile::tempdir().unwrap();
-    let link = dir.path().join("toxiproxy-server");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_chaosproxy"), &link).unwrap();
-    let output = Command::new(&link).arg("-version").output().unwrap();
-    let expected = format!("toxiproxy-server version {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+    for (name, flags) in [
+        ("toxiproxy-server", vec!["-version", "--version", "-version=true"]),
+        ("toxiproxy-cli", vec!["-version", "--version", "-v"]),
+    ] {
+        let link = dir.path().join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_chaosproxy"), &link).unwrap();
+        for flag in flags {
+            let output = Command::new(&link).arg(flag).output().unwrap();
+            let expected = format!("{name} version {}\n", env!("CARGO_PKG_VERSION"));
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{name} {flag}");
+        }
+    }
+}
+
+/// Starts the program and returns it with its ready line and the rest of its output.
+fn started(command: &mut Command) -> (Running, std::net::SocketAddr, BufReader<std::process::ChildStdout>) {
+    let mut running = Running(command.spawn().unwrap());
+    let mut output = BufReader::new(running.0.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let api = ready["api"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+    (running, api, output)
+}
+
+#[test]
+fn ctl_controls_a_running_server() {
+    let (_running, api, _) = started(&mut program(&["-port", "0"]));
+    let url = format!("http://{api}");
+    let ctl = |line: &str| {
+        let mut command = program(&["ctl"]);
+        let output = command.args(line.split_whitespace()).env("TOXIPROXY_URL", &url).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(ctl("create -l 127.0.0.1:0 -u u:1 p"), (Some(0), "Created new proxy p\n".to_owned()));
+    let added = "Added upstream cut toxic 'cut_upstream' on proxy 'p'\n".to_owned();
+    let line = "toxic add -t cut -u -a mean_bytes=5000 -a action=stall p";
+    assert_eq!(ctl(line), (Some(0), added));
+    let (code, shown) = ctl("inspect p");
+    let wanted = "cut_upstream\ttype=cut\tstream=upstream\ttoxicity=1.00\tattributes=[\taction=stall\tmean_bytes=5000\t]\n";
+    assert_eq!((code, shown.as_str()), (Some(0), wanted));
+    assert_eq!(ctl("delete none").0, Some(1));
+    assert_eq!(ctl("bogus").0, Some(3));
+    assert_eq!(ctl("list -bogus").0, Some(2));
+}
+
+#[test]
+fn strictly_a_bad_config_is_told_and_the_server_runs() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let held = TcpListener::bind(busy).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (text, part, proxies) in [
+        ("nonsense".to_owned(), "proxies.json:1:2: ", 0),
+        (
+            format!(
+                r#"[{{"name":"a","listen":"127.0.0.1:0","upstream":"u:1"}},
+                    {{"name":"b","listen":"{busy}","upstream":"u:1"}},
+                    {{"name":"c","listen":"127.0.0.1:0","upstream":"u:1"}}]"#
+            ),
+            "address already in use",
+            1,
+        ),
+    ] {
+        let config = dir.path().join("proxies.json");
+        std::fs::write(&config, text).unwrap();
+        let arguments = ["-port", "0", "-strict-compat", "-config", config.to_str().unwrap()];
+        let (mut running, api, _) = started(&mut program(&arguments));
+        let shown = http(api, "GET", "/proxies", &[], "").json();
+        assert_eq!(shown.as_object().unwrap().len(), proxies, "{shown}");
+        let _gone = running.0.kill();
+        let mut told = String::new();
+        running.0.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        assert!(told.contains(part), "{told}");
+    }
+    drop(held);
+}
+
+#[test]
+fn logs_go_where_they_are_sent_and_an_unknown_level_is_told() {
+    for (flag, to_output) in [("-log-stdout", true), ("-log-stdout=false", false)] {
+        let mut command = program(&["-port", "0", flag]);
+        let (mut running, api, mut output) = started(command.env("LOG_LEVEL", "loud"));
+        // The program may still be about to start its log.
+        assert_eq!(http(api, "GET", "/version", &[], "").status, 200);
+        let (mut out, mut error) = (String::new(), String::new());
+        if to_output {
+            output.read_line(&mut out).unwrap();
+        }
+        let _gone = running.0.kill();
+        running.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        let log = if to_output { &out } else { &error };
+        assert!(log.contains("unknown level") && log.contains("loud"), "{log}");
+        if to_output {
+            let line: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!((&line["level"], error.as_str()), (&"ERROR".into(), ""));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use mockreg_proto::units::ByteCount;
+use mockreg_proto::units::{ByteCount, Span};
 use thiserror::Error;
 
 /// A Toxiproxy-compatible TCP proxy with repeatable faults.
@@ -31,6 +31,20 @@ pub enum Command {
     Healthcheck {
         /// For example <http://127.0.0.1:8474>
         url: String,
+    },
+    /// Show what a running server is doing, again and again: rates, connections, faults, toxics, outages
+    ///
+    /// Where standard output is no terminal, or with -once, one page is printed.
+    Top {
+        /// The server's API
+        #[arg(default_value = "http://127.0.0.1:8474")]
+        url: String,
+        /// Time between two looks, which rates are taken over
+        #[arg(long, default_value = "1s", value_name = "DURATION")]
+        interval: Span,
+        /// Print one page and exit
+        #[arg(long)]
+        once: bool,
     },
     /// Control a running server with the verbs and flags of toxiproxy-cli; see `chaosproxy ctl --help`
     #[command(disable_help_flag = true)]

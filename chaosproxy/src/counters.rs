@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use chaosproxy_path::Stream;
+use chaosproxy_path::{Stream, Strike, Toxic};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -55,7 +55,43 @@ pub(crate) struct Counters {
 struct Named {
     outcomes: BTreeMap<Outcome, u64>,
     faults: BTreeMap<&'static str, u64>,
+    /// By the toxics that are or were there, of which [`MAX_TOXICS`] are told apart.
+    toxics: BTreeMap<ToxicKey, ToxicCounts>,
+    ages: Ages,
 }
+
+/// A toxic as metrics name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ToxicKey {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: &'static str,
+    pub(crate) stream: Stream,
+}
+
+/// What a toxic did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ToxicCounts {
+    /// Connections that it affected.
+    pub(crate) affected: u64,
+    /// Connections that it ended, or stalled for good.
+    pub(crate) struck: u64,
+}
+
+/// How long connections lasted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ages {
+    /// Connections in each of [`AGE_BOUNDS`], and above.
+    pub(crate) counts: [u64; AGE_BOUNDS.len() + 1],
+    /// Milliseconds, together.
+    pub(crate) sum_ms: u64,
+}
+
+/// Bounds of ages, in milliseconds: from one request on loopback to an hour of transfer.
+pub(crate) const AGE_BOUNDS: [u64; 11] =
+    [1, 5, 25, 100, 500, 2_000, 10_000, 60_000, 300_000, 900_000, 3_600_000];
+/// Toxics of a proxy that metrics tell apart in the life of a server. Names come from clients, and a script may make
+/// up a new one each time; what comes later is not counted by toxic.
+const MAX_TOXICS: usize = 256;
 
 #[derive(Debug)]
 struct Alarm {
@@ -122,8 +158,45 @@ impl Counters {
         }
     }
 
-    pub(crate) fn ended(&self, outcome: Outcome) {
-        *self.named().outcomes.entry(outcome).or_default() += 1;
+    /// A connection ended, `age_ms` after it was accepted.
+    pub(crate) fn ended(&self, outcome: Outcome, age_ms: u64) {
+        let mut named = self.named();
+        *named.outcomes.entry(outcome).or_default() += 1;
+        let place = AGE_BOUNDS.iter().position(|bound| age_ms <= *bound).unwrap_or(AGE_BOUNDS.len());
+        named.ages.counts[place] += 1;
+        named.ages.sum_ms += age_ms;
+    }
+
+    /// A toxic affects one more connection.
+    pub(crate) fn affected(&self, toxic: &Toxic) {
+        let key = ToxicKey {
+            name: Arc::clone(toxic.name()),
+            kind: toxic.attributes().kind(),
+            stream: toxic.stream(),
+        };
+        let mut named = self.named();
+        if named.toxics.len() < MAX_TOXICS || named.toxics.contains_key(&key) {
+            named.toxics.entry(key).or_default().affected += 1;
+        }
+    }
+
+    /// A toxic ended or stalled a connection.
+    pub(crate) fn struck(&self, strike: &Strike) {
+        let mut named = self.named();
+        *named.faults.entry(strike.fault).or_default() += 1;
+        // Faults are called by the kind of their toxic first; another kind may have had the name before.
+        let is_its = |key: &ToxicKey| key.name == strike.toxic && strike.fault.starts_with(key.kind);
+        if let Some((_, counts)) = named.toxics.iter_mut().find(|(key, _)| is_its(key)) {
+            counts.struck += 1;
+        }
+    }
+
+    pub(crate) fn toxics(&self) -> BTreeMap<ToxicKey, ToxicCounts> {
+        self.named().toxics.clone()
+    }
+
+    pub(crate) fn ages(&self) -> Ages {
+        self.named().ages.clone()
     }
 
     pub(crate) fn fault(&self, kind: &'static str) {
@@ -164,7 +237,6 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::time::Duration;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,7 +117,7 @@ impl<'a> Driver<'a> {
         // What comes now (draining, lingering, stalling) follows no more orders than the one to go.
         live.applied(&self.visit.record, u64::MAX);
         if let Some(strike) = ending.strike() {
-            live.counters.fault(strike.fault);
+            live.counters.struck(strike);
             self.visit.decisions.observe(live, strike);
         }
         self.sockets

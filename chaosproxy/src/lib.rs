@@ -45,6 +45,7 @@ mod proxy;
 mod server;
 mod socket;
 mod timeline;
+pub mod top;
 mod toxic;
 
 pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
@@ -52,7 +53,7 @@ pub use counters::ProxyCounts;
 pub use handle::ProxyHandle;
 pub use ledger::{LedgerDecision, LedgerLine, LedgerParameters, Observed};
 pub use listen::{AddressError, ListenError};
-pub use live::{ConnectionState, ConnectionView};
+pub use live::{ConnectionState, ConnectionToxic, ConnectionView};
 pub use outage::{DEFAULT_SHARE, Outage, OutageKind, OutageState};
 pub use proxy::{ProxyError, ProxySpec};
 pub use server::{Builder, DEFAULT_BUFFER_LIMIT, Server, StartError};

@@ -131,6 +131,20 @@ pub enum ConnectionState {
     Closing,
 }
 
+impl ConnectionState {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dialing => "dialing",
+            Self::Open => "open",
+            Self::Held => "held",
+            Self::Silent => "silent",
+            Self::Stalled => "stalled",
+            Self::Closing => "closing",
+        }
+    }
+}
+
 const STATES: [ConnectionState; 6] = [
     ConnectionState::Dialing,
     ConnectionState::Open,
@@ -153,12 +167,30 @@ pub struct ConnectionView {
     pub client: String,
     /// Milliseconds since the server started when it was accepted.
     pub opened_ms: u64,
+    /// Milliseconds since then.
+    pub age_ms: u64,
     /// What it is doing.
     pub state: ConnectionState,
     /// Bytes delivered to the server.
     pub bytes_upstream: u64,
     /// Bytes delivered to the client.
     pub bytes_downstream: u64,
+    /// The toxics of its proxy, in order, and which of them affect it.
+    pub toxics: Vec<ConnectionToxic>,
+}
+
+/// What a toxic means for one connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionToxic {
+    /// Name of the toxic.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its direction.
+    pub stream: Stream,
+    /// Whether its toxicity hit this connection.
+    pub affects: bool,
 }
 
 /// The proxy's record of one connection.
@@ -184,15 +216,30 @@ impl Record {
     }
 
     fn view(&self, live: &Live) -> ConnectionView {
+        let identity = live.identity(self.ordinal);
+        let toxics = Arc::clone(&live.orders.borrow().toxics);
         ConnectionView {
             proxy: live.name.to_string(),
             label: live.label.to_string(),
             ordinal: self.ordinal,
             client: self.client.to_string(),
             opened_ms: self.opened_ms,
+            age_ms: live.ground.clock.now_ms().saturating_sub(self.opened_ms),
             state: STATES[usize::from(self.state.load(Relaxed)) % STATES.len()],
             bytes_upstream: self.delivered[Stream::Upstream as usize].load(Relaxed),
             bytes_downstream: self.delivered[Stream::Downstream as usize].load(Relaxed),
+            toxics: toxics.iter().map(|Entry { toxic, .. }| ConnectionToxic::of(toxic, &identity)).collect(),
+        }
+    }
+}
+
+impl ConnectionToxic {
+    fn of(toxic: &Toxic, identity: &Identity) -> Self {
+        Self {
+            name: toxic.name().to_string(),
+            kind: toxic.attributes().kind().to_owned(),
+            stream: toxic.stream(),
+            affects: toxic.hits(identity),
         }
     }
 }
@@ -250,6 +297,7 @@ impl Live {
             orders,
             decisions: Decisions::default(),
             outcome: Outcome::Stopped,
+            counted: Vec::new(),
         }
     }
 
@@ -324,6 +372,8 @@ pub(crate) struct Visit {
     pub(crate) decisions: Decisions,
     /// How it ended; stays at "stopped" if its task is dropped in the middle.
     pub(crate) outcome: Outcome,
+    /// The toxics that were counted as affecting it.
+    counted: Vec<u64>,
 }
 
 impl Visit {
@@ -332,7 +382,18 @@ impl Visit {
     pub(crate) fn consult(&mut self) -> Result<Orders, Kill> {
         let orders = self.orders.borrow_and_update().clone();
         self.decisions.follow(&self.live, self.record.ordinal, &orders.toxics);
+        self.count(&orders.toxics);
         orders.kills(self.record.born).map_or(Ok(orders), Err)
+    }
+
+    /// Counts each toxic that affects this connection, once.
+    fn count(&mut self, toxics: &[Entry]) {
+        for Entry { id, toxic, .. } in toxics {
+            if !self.counted.contains(id) && toxic.hits(&self.live.identity(self.record.ordinal)) {
+                self.counted.push(*id);
+                self.live.counters.affected(toxic);
+            }
+        }
     }
 
     /// Waits for newer orders.
@@ -358,7 +419,8 @@ impl Drop for Visit {
         self.decisions.settle(&self.live);
         self.live.records().remove(&self.record.ordinal);
         self.live.counters.open.fetch_sub(1, Relaxed);
-        self.live.counters.ended(self.outcome);
+        let age = self.live.ground.clock.now_ms().saturating_sub(self.record.opened_ms);
+        self.live.counters.ended(self.outcome, age);
         self.live.news.notify_waiters();
     }
 }

@@ -6,11 +6,12 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use chaosproxy::cli::{self, Command, Serve};
 use chaosproxy::log::{self, Destination};
-use chaosproxy::{Server, config, ctl, healthcheck};
+use chaosproxy::{Server, config, ctl, healthcheck, top};
 use mockreg_proto::ready_line::ReadyLine;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     }
     match cli.command {
         Some(Command::Healthcheck { url }) => check(&url),
+        Some(Command::Top { url, interval, once }) => top(&url, interval.0, once),
         Some(Command::Ctl { arguments }) => {
             ctl::run(std::iter::once("toxiproxy-cli".into()).chain(arguments)).into()
         }
@@ -62,6 +64,16 @@ fn check(url: &str) -> ExitCode {
         Err(error) => {
             eprintln!("chaosproxy: {url}: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn top(url: &str, interval: Duration, once: bool) -> ExitCode {
+    match top::run(url, interval, once) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chaosproxy: {url}: {error}");
+            ENVIRONMENT.into()
         }
     }
 }

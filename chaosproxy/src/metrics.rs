@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use chaosproxy_path::Stream;
 use prometheus::core::Collector;
+use prometheus::proto::{self, MetricFamily};
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use crate::counters::{AGE_BOUNDS, Ages};
 use crate::proxies::Proxies;
 use crate::server::Core;
 use crate::toxic::stream_name;
@@ -21,8 +23,10 @@ pub(crate) async fn expose(core: &Core) -> String {
     if core.runtime_metrics {
         runtime(&registry);
     }
+    let mut families = registry.gather();
+    families.extend(ages(&core.proxies).await);
     let mut text = Vec::new();
-    let encoded = TextEncoder::new().encode(&registry.gather(), &mut text);
+    let encoded = TextEncoder::new().encode(&families, &mut text);
     encoded.expect("every family has a metric, and a vector takes all that is written");
     String::from_utf8(text).expect("names and labels are UTF-8")
 }
@@ -48,6 +52,14 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
     let ended =
         counter("chaosproxy_connections_total", "Connections that ended, by how", &["outcome", "proxy"]);
     let faults = counter("chaosproxy_faults_total", "Connections that a fault struck", &["kind", "proxy"]);
+    let labels = ["proxy", "stream", "toxic", "type"];
+    let affected =
+        counter("chaosproxy_toxic_connections_total", "Connections that a toxic affected", &labels);
+    let struck = counter(
+        "chaosproxy_toxic_strikes_total",
+        "Connections that a toxic ended or stalled for good",
+        &labels,
+    );
     let open = IntGaugeVec::new(Opts::new("chaosproxy_open_connections", "Connections open now"), &["proxy"]);
     let open = open.expect("the name and label are valid");
     for proxy in proxies.all().await {
@@ -58,11 +70,51 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
         for (kind, count) in counters.snapshot("").faults {
             faults.with_label_values(&[kind.as_str(), name]).inc_by(count);
         }
+        for (toxic, counts) in counters.toxics() {
+            let values = [name, stream_name(toxic.stream), &toxic.name, toxic.kind];
+            affected.with_label_values(&values).inc_by(counts.affected);
+            struck.with_label_values(&values).inc_by(counts.struck);
+        }
         open.with_label_values(&[name]).set(gauge(counters.open.load(Relaxed)));
     }
     register(registry, ended);
     register(registry, faults);
+    register(registry, affected);
+    register(registry, struck);
     register(registry, open);
+}
+
+/// How long connections lasted that have ended, a classic histogram for each proxy; `None` without proxies.
+async fn ages(proxies: &Proxies) -> Option<MetricFamily> {
+    let metrics: Vec<_> =
+        proxies.all().await.iter().map(|proxy| age(&proxy.live.name, &proxy.live.counters.ages())).collect();
+    let mut family = MetricFamily::default();
+    family.set_name("chaosproxy_connection_duration_seconds".to_owned());
+    family.set_help("From the acceptance of a connection to its end".to_owned());
+    family.set_field_type(proto::MetricType::HISTOGRAM);
+    let is_empty = metrics.is_empty();
+    family.set_metric(metrics);
+    (!is_empty).then_some(family)
+}
+
+fn age(proxy: &str, ages: &Ages) -> proto::Metric {
+    let mut histogram = proto::Histogram::default();
+    histogram.set_sample_count(ages.counts.iter().sum());
+    histogram.set_sample_sum(ages.sum_ms as f64 / 1e3);
+    let bucket = |(place, millis): (usize, &u64)| {
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(*millis as f64 / 1e3);
+        bucket.set_cumulative_count(ages.counts[..=place].iter().sum());
+        bucket
+    };
+    histogram.set_bucket(AGE_BOUNDS.iter().enumerate().map(bucket).collect());
+    let mut label = proto::LabelPair::default();
+    label.set_name("proxy".to_owned());
+    label.set_value(proxy.to_owned());
+    let mut metric = proto::Metric::default();
+    metric.set_label(vec![label]);
+    metric.set_histogram(histogram);
+    metric
 }
 
 fn process(registry: &Registry) {

@@ -59,6 +59,28 @@ fn it_says_where_it_listens_and_stops_on_sigterm() {
 }
 
 #[test]
+fn top_prints_a_page_of_a_server_and_says_where_there_is_none() {
+    let (server, proxy) = proxied(echo());
+    let mut client = connect(proxy.listen_addr());
+    ping(&mut client, b"hello");
+    let (code, page, error) = run(&["top", &server.url(), "-interval", "10ms", "-once"]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = page.lines().collect();
+    assert_eq!(lines[0], format!("chaosproxy at {}: 1 proxies, 1 connections open", server.url()));
+    assert!(lines[3].starts_with("source") && lines[3].contains(&proxy.listen_addr().to_string()), "{page}");
+    assert!(lines[6].contains(&client.local_addr().unwrap().to_string()), "{page}");
+    // An upstream server answers, but not as a chaosproxy does.
+    let other = upstream(|mut stream| {
+        let _asked = stream.read(&mut [0; 4096]);
+        let _gone = std::io::Write::write_all(&mut stream, b"HTTP/1.0 404 Not Found\r\n\r\n");
+    });
+    let (code, _, error) = run(&["top", &format!("http://{other}")]);
+    assert_eq!(code, Some(3));
+    assert!(error.contains("GET /proxies: status 404; is this the API of a chaosproxy?"), "{error}");
+    assert_eq!(run(&["top", "http://127.0.0.1:1"]).0, Some(3));
+}
+
+#[test]
 fn a_busy_api_port_is_exit_3() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = busy.local_addr().unwrap().port().to_string();

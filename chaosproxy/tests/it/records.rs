@@ -194,3 +194,46 @@ fn a_connection_that_waits_for_its_server_is_shown_as_held() {
     let _held = connect(proxy.listen_addr());
     eventually("it is held", || server.connections().iter().any(|c| c.state == ConnectionState::Held));
 }
+
+/// Ten connections, a toxic that affects about half of them, and one that ends them all: each is named where it acts.
+#[test]
+fn toxics_are_shown_by_connection_and_counted() {
+    let (server, proxy) = proxied(echo());
+    let api = server.api_addr();
+    let half = r#"{"name":"half","type":"latency","toxicity":0.5,"attributes":{"latency":1}}"#;
+    assert_eq!(http(api, "POST", "/proxies/source/toxics", &[], half).status, 200);
+    let mut clients: Vec<_> = (0..10).map(|_| connect(proxy.listen_addr())).collect();
+    for client in &mut clients {
+        ping(client, b"hello");
+    }
+    let shown = http(api, "GET", "/connections", &[], "").json();
+    let shown = shown["connections"].as_array().unwrap();
+    let affected = shown.iter().filter(|view| view["toxics"][0]["affects"] == true).count();
+    assert!((1..10).contains(&affected), "{shown:#?}");
+    let toxic = &shown[0]["toxics"][0];
+    assert_eq!([&toxic["name"], &toxic["type"], &toxic["stream"]], ["half", "latency", "downstream"]);
+    assert!(shown.iter().all(|view| view["age_ms"].is_u64()));
+
+    let end = r#"{"name":"end","type":"limit_data","stream":"upstream","attributes":{"bytes":1}}"#;
+    assert_eq!(http(api, "POST", "/proxies/source/toxics", &[], end).status, 200);
+    clients.iter_mut().for_each(|client| client.write_all(b"hello").unwrap());
+    eventually("all are ended", || server.connections().is_empty());
+    let metrics = http(api, "GET", "/metrics", &[], "").body;
+    let series = |family: &str, stream: &str, toxic: &str, kind: &str| {
+        format!("{family}{{proxy=\"source\",stream=\"{stream}\",toxic=\"{toxic}\",type=\"{kind}\"}}")
+    };
+    let ages = "chaosproxy_connection_duration_seconds";
+    for line in [
+        format!(
+            "{} {affected}",
+            series("chaosproxy_toxic_connections_total", "downstream", "half", "latency")
+        ),
+        format!("{} 0", series("chaosproxy_toxic_strikes_total", "downstream", "half", "latency")),
+        format!("{} 10", series("chaosproxy_toxic_connections_total", "upstream", "end", "limit_data")),
+        format!("{} 10", series("chaosproxy_toxic_strikes_total", "upstream", "end", "limit_data")),
+        format!("{ages}_bucket{{proxy=\"source\",le=\"3600\"}} 10"),
+        format!("{ages}_count{{proxy=\"source\"}} 10"),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
+    }
+}

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chaosproxy::{Attributes, CutAction, LedgerParameters, Toxic};
+use chaosproxy::{Attributes, CutAction, LedgerParameters, ProxyHandle, Toxic};
 
 use crate::harness::*;
 
@@ -58,11 +58,21 @@ fn bandwidth_limits_the_rate() {
     assert!((ms(456)..ms(504)).contains(&time), "{time:?}");
 }
 
-/// Eight downloads of 2 MB over a shared 40 MB/s: 400 ms together, none much before the others.
+/// Eight downloads of 2 MB over a shared 40 MB/s: 400 ms together, none much before the others. The median of five
+/// trials, for a busy machine may hold up one.
 #[test]
 fn shared_bandwidth_is_one_link() {
     let (_server, proxy) = proxied(source(2_000_000));
     proxy.add(Toxic::shared_bandwidth(40_000_000)).unwrap();
+    let (mut first, mut last): (Vec<_>, Vec<_>) = (0..5).map(|_| eight_downloads(&proxy)).unzip();
+    first.sort_unstable();
+    last.sort_unstable();
+    assert!(last[0] > ms(390) && last[2] < ms(440), "{last:?}");
+    assert!(first[2] > ms(300), "equal shares end together: {first:?}");
+}
+
+/// How long the first and the last of eight take that begin at once.
+fn eight_downloads(proxy: &ProxyHandle) -> (Duration, Duration) {
     let start = Instant::now();
     let clients: Vec<_> = (0..8)
         .map(|_| {
@@ -75,8 +85,7 @@ fn shared_bandwidth_is_one_link() {
         .collect();
     let mut times: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     times.sort_unstable();
-    assert!((ms(390)..ms(440)).contains(&times[7]), "{times:?}");
-    assert!(times[0] > ms(300), "equal shares end together: {times:?}");
+    (times[0], times[7])
 }
 
 /// 65,536 writes of two bytes, while toxics come, change and go: all arrive, in order.

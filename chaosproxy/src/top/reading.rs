@@ -1,0 +1,71 @@
+//! What the API says at one moment.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::TopError;
+use crate::ask::Server;
+use crate::counters::ProxyCounts;
+use crate::live::ConnectionView;
+use crate::outage::Outage;
+
+/// Proxies, counts and connections, and when they were asked for.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) at: Instant,
+    pub(super) proxies: BTreeMap<String, Proxy>,
+    pub(super) counts: BTreeMap<String, ProxyCounts>,
+    pub(super) connections: Vec<ConnectionView>,
+    pub(super) outages: Vec<Outage>,
+}
+
+/// A proxy, as far as it is shown.
+#[derive(Debug, Deserialize)]
+pub(super) struct Proxy {
+    pub(super) listen: String,
+    pub(super) upstream: String,
+    pub(super) enabled: bool,
+    pub(super) toxics: Vec<Toxic>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Toxic {
+    pub(super) name: String,
+}
+
+#[derive(Deserialize)]
+struct Counters {
+    proxies: BTreeMap<String, ProxyCounts>,
+}
+
+#[derive(Deserialize)]
+struct Connections {
+    connections: Vec<ConnectionView>,
+}
+
+#[derive(Deserialize)]
+struct Outages {
+    outages: Vec<Outage>,
+}
+
+impl Reading {
+    /// Asks the server for everything.
+    pub(super) fn take(server: &Server) -> Result<Self, TopError> {
+        let proxies = get(server, "/proxies")?;
+        let Outages { outages } = get(server, "/outages")?;
+        let Connections { connections } = get(server, "/connections")?;
+        let Counters { proxies: counts } = get(server, "/counters")?;
+        Ok(Self { at: Instant::now(), proxies, counts, connections, outages })
+    }
+}
+
+fn get<T: DeserializeOwned>(server: &Server, path: &'static str) -> Result<T, TopError> {
+    let reply = server.ask("GET", path, "")?;
+    if reply.status != 200 {
+        return Err(TopError::Answer { path, reason: format!("status {}", reply.status) });
+    }
+    serde_json::from_slice(&reply.body).map_err(|error| TopError::Answer { path, reason: error.to_string() })
+}

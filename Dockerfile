@@ -17,10 +17,10 @@ WORKDIR /src
 COPY . .
 # Linked statically, so that it runs in an empty image; with the target named, build scripts and macros are not.
 RUN RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --release --locked --target x86_64-unknown-linux-gnu -p mockreg -p chaosproxy -p loadgen \
+    cargo build --profile dist --locked --target x86_64-unknown-linux-gnu -p mockreg -p chaosproxy -p loadgen \
  && mkdir -p /out/bin /out/results \
- && cp target/x86_64-unknown-linux-gnu/release/mockreg target/x86_64-unknown-linux-gnu/release/chaosproxy \
-       target/x86_64-unknown-linux-gnu/release/loadgen /out/bin/ \
+ && cp target/x86_64-unknown-linux-gnu/dist/mockreg target/x86_64-unknown-linux-gnu/dist/chaosproxy \
+       target/x86_64-unknown-linux-gnu/dist/loadgen /out/bin/ \
  && touch /out/results/.keep
 
 FROM scratch AS from-source

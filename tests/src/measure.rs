@@ -117,7 +117,7 @@ fn conditions() -> Value {
         "kernel": output(Command::new("uname").arg("-r")),
         "cpu": cpu.map(|(_, model)| model),
         "cpus": cpus,
-        "profile": "release",
+        "profile": binary::directory().file_name().map(|profile| profile.to_string_lossy()),
     })
 }
 

@@ -47,7 +47,9 @@ pub(crate) async fn answer(
             let reply = Problem::new(Fault::RequestMalformed, detail).into_reply();
             return finish(reply, &method, exchange);
         }
-        (Door::Downloads, None) => return download(core, request, exchange, entrance).await,
+        (Door::Downloads, None) => {
+            return Box::pin(download(core, request, exchange, entrance)).await;
+        }
         (Door::Downloads, Some(detail)) => return complete(download::malformed(detail), &method, exchange),
     }
     let Some(target) = Target::of(request.uri().path()) else {

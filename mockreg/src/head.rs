@@ -37,8 +37,18 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
 /// The host that a header names, which may be the empty one; `None` for what cannot be one.
 fn host(value: &HeaderValue) -> Option<&str> {
     let text = value.to_str().ok()?;
-    let fits = text.parse::<Authority>().is_ok() && !text.contains('@');
+    let fits = is_plain(text) || text.parse::<Authority>().is_ok() && !text.contains('@');
     (text.is_empty() || fits).then_some(text)
+}
+
+/// Whether a text is a host and perhaps a port as nearly every client writes them, which needs no closer look.
+fn is_plain(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, "0"));
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !host.is_empty()
+        && host.bytes().all(fits)
+        && (1..=5).contains(&port.len())
+        && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn differs(host: &str, authority: Option<&Authority>) -> bool {

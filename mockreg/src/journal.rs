@@ -144,12 +144,16 @@ struct Attempts {
 
 impl Attempts {
     fn next(&mut self, identity: u64, bound: usize) -> u32 {
-        let before = self.young.get(&identity).or_else(|| self.old.get(&identity)).copied().unwrap_or(0);
-        if self.young.len() >= bound && !self.young.contains_key(&identity) {
+        if let Some(count) = self.young.get_mut(&identity) {
+            *count = count.saturating_add(1);
+            return *count;
+        }
+        let count = self.old.get(&identity).copied().unwrap_or(0).saturating_add(1);
+        if self.young.len() >= bound {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(identity, before.saturating_add(1));
-        before.saturating_add(1)
+        self.young.insert(identity, count);
+        count
     }
 }
 

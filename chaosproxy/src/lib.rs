@@ -47,7 +47,7 @@ mod socket;
 mod timeline;
 mod toxic;
 
-pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
+pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream, Table, TableError};
 pub use counters::ProxyCounts;
 pub use handle::ProxyHandle;
 pub use ledger::{LedgerDecision, LedgerLine, LedgerParameters, Observed};

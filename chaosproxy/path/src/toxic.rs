@@ -299,8 +299,8 @@ impl Toxic {
     ///
     /// # Errors
     /// Attributes that make no sense (a negative rate, pieces of no size, a cut without a mean).
-    pub fn try_new(
-        name: impl Into<Arc<str>>,
+    pub fn try_new<N: Into<Arc<str>>>(
+        name: N,
         stream: Stream,
         toxicity: f32,
         attributes: Attributes,
@@ -312,8 +312,8 @@ impl Toxic {
     ///
     /// # Errors
     /// Attributes on which the reference crashes or hangs, and impossible ones that it does not have.
-    pub fn lenient(
-        name: impl Into<Arc<str>>,
+    pub fn lenient<N: Into<Arc<str>>>(
+        name: N,
         stream: Stream,
         toxicity: f32,
         attributes: Attributes,

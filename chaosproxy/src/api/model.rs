@@ -2,7 +2,9 @@
 //! absent, only the first JSON value counts, the content type does not matter; only outages, which it does not have,
 //! refuse unknown keys. What has the wrong type is told in the words of Go's decoder. Writing keeps its order of keys.
 
-use chaosproxy_path::{Attributes, CutAction, Stream};
+use std::sync::Arc;
+
+use chaosproxy_path::{Attributes, CutAction, Distribution, Stream, Table};
 use mockreg_proto::document;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
@@ -19,6 +21,9 @@ const PROXY: &str = "toxiproxy.Proxy";
 const PROXY_IN_LIST: &str = "struct { toxiproxy.Proxy; Enabled *bool \"json:\\\"enabled\\\"\" }";
 const UPDATE: &str = "struct { Attributes interface {} \"json:\\\"attributes\\\"\"; Toxicity float32 \
                       \"json:\\\"toxicity\\\"\" }";
+
+/// Bytes of a file of delays: its longest, in twenty figures a line.
+const LONGEST_TABLE: u64 = 4 << 20;
 
 /// Why `packet_loss` is not there.
 const NO_PACKET_LOSS: &str = "invalid toxic type: packet_loss deletes bytes from the stream, which is corruption \
@@ -209,15 +214,15 @@ pub(crate) fn proxy_update(value: &Value) -> Result<ProxyUpdate, ApiError> {
 }
 
 /// A toxic to be created.
-pub(crate) fn toxic(value: &Value) -> Result<Toxic, ApiError> {
-    let mut toxic = toxic_head(value)?;
+pub(crate) fn toxic(value: &Value, strict: bool) -> Result<Toxic, ApiError> {
+    let mut toxic = toxic_head(value, strict)?;
     create_attributes(value, &mut toxic.attributes)?;
     Ok(toxic)
 }
 
 /// A toxic to be created, its attributes still at their defaults: the reference checks stream, kind and name before
 /// it looks at them.
-pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
+pub(crate) fn toxic_head(value: &Value, strict: bool) -> Result<Toxic, ApiError> {
     let fields = Fields::of(value, "toxics.ToxicWrapper", "ToxicWrapper")?;
     let kind = fields.string("type")?.unwrap_or_default();
     let name = fields.string("name")?.filter(|name| !name.is_empty());
@@ -233,7 +238,8 @@ pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
     };
     let unknown =
         || ApiError::bad_request(if kind == "packet_loss" { NO_PACKET_LOSS } else { "invalid toxic type" });
-    let attributes = Attributes::defaults(&kind).ok_or_else(unknown)?;
+    let is_there = strict || kind != "packet_loss";
+    let attributes = Attributes::defaults(&kind).filter(|_| is_there).ok_or_else(unknown)?;
     Ok(Toxic { name, stream, spelt, toxicity, attributes })
 }
 
@@ -276,27 +282,49 @@ fn merge_one(
 ) -> Result<(), ApiError> {
     let mismatch = |wanted| given.mismatch(&format!("attributes.{key}"), value, wanted);
     let integer = if matches!(attributes, Attributes::Slicer { .. }) { "int" } else { "int64" };
+    if let Some(number) = attributes.number_mut(key) {
+        *number = integer_of(value).ok_or_else(|| mismatch(integer))?;
+        return Ok(());
+    }
     match (attributes, key) {
-        (Attributes::Latency { latency: n, .. }, "latency")
-        | (Attributes::Latency { jitter: n, .. }, "jitter")
-        | (Attributes::Bandwidth { rate: n, .. }, "rate")
-        | (Attributes::SlowClose { delay: n } | Attributes::Slicer { delay: n, .. }, "delay")
-        | (Attributes::Timeout { timeout: n } | Attributes::ResetPeer { timeout: n }, "timeout")
-        | (Attributes::Slicer { average_size: n, .. }, "average_size")
-        | (Attributes::Slicer { size_variation: n, .. }, "size_variation")
-        | (Attributes::LimitData { bytes: n }, "bytes")
-        | (Attributes::Cut { mean_bytes: n, .. }, "mean_bytes") => {
-            *n = integer_of(value).ok_or_else(|| mismatch(integer))?;
-        }
         (Attributes::Bandwidth { shared, .. }, "shared") => {
             *shared = value.as_bool().ok_or_else(|| mismatch("bool"))?;
         }
         (Attributes::Cut { action, .. }, "action") => {
             *action = cut_action(value.as_str().ok_or_else(|| mismatch("string"))?)?;
         }
+        (Attributes::Latency { distribution, .. }, "distribution") => {
+            *distribution = distribution_of(value.as_str().ok_or_else(|| mismatch("string"))?)?;
+        }
+        (Attributes::Latency { distribution, .. }, "file") => {
+            *distribution = table_of(value.as_str().ok_or_else(|| mismatch("string"))?)?;
+        }
+        (Attributes::PacketLoss { loss_rate: n, .. }, "loss_rate")
+        | (Attributes::PacketLoss { correlation: n, .. }, "correlation") => {
+            *n = value.as_f64().ok_or_else(|| mismatch("float64"))?;
+        }
         _ => {}
     }
     Ok(())
+}
+
+fn distribution_of(name: &str) -> Result<Distribution, ApiError> {
+    Distribution::parse(name).ok_or_else(|| {
+        ApiError::bad_body(format_args!(
+            "distribution must be uniform, normal, pareto or lognormal, not {name}; measured delays are given by file"
+        ))
+    })
+}
+
+/// Delays from a file of this machine.
+fn table_of(path: &str) -> Result<Distribution, ApiError> {
+    let fail = |problem: &dyn std::fmt::Display| ApiError::bad_body(format_args!("file {path}: {problem}"));
+    let file = std::fs::File::open(path).map_err(|error| fail(&error))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST_TABLE) {
+        return Err(fail(&format_args!("is no file of at most {LONGEST_TABLE} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
+    Table::parse(path, &text).map(|table| Distribution::Table(Arc::new(table))).map_err(|error| fail(&error))
 }
 
 /// As Go's decoder has it, so that `100.5` and `1e3` are no integers; `-0` is one, which is read as a fraction here.
@@ -316,6 +344,9 @@ const fn go_type(attributes: &Attributes) -> &'static str {
         Attributes::Slicer { .. } => "SlicerToxic",
         Attributes::LimitData { .. } => "LimitDataToxic",
         Attributes::Cut { .. } => "CutToxic",
+        Attributes::Corrupt { .. } => "CorruptToxic",
+        Attributes::Stall { .. } => "StallToxic",
+        Attributes::PacketLoss { .. } => "PacketLossToxic",
         Attributes::Noop => "NoopToxic",
     }
 }
@@ -367,12 +398,20 @@ impl Serialize for AttributesJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut json = serializer.serialize_map(None)?;
         match self.0 {
-            Attributes::Latency { latency, jitter } => {
+            Attributes::Latency { latency, jitter, distribution } => {
                 json.serialize_entry("latency", latency)?;
                 json.serialize_entry("jitter", jitter)?;
+                match distribution {
+                    Distribution::Uniform => {}
+                    Distribution::Table(table) => json.serialize_entry("file", table.name())?,
+                    other => json.serialize_entry("distribution", other.name())?,
+                }
             }
-            Attributes::Bandwidth { rate, shared } => {
+            Attributes::Bandwidth { rate, burst, shared } => {
                 json.serialize_entry("rate", rate)?;
+                if *burst > 0 {
+                    json.serialize_entry("burst", burst)?;
+                }
                 if *shared {
                     json.serialize_entry("shared", shared)?;
                 }
@@ -390,6 +429,19 @@ impl Serialize for AttributesJson<'_> {
             Attributes::Cut { mean_bytes, action } => {
                 json.serialize_entry("mean_bytes", mean_bytes)?;
                 json.serialize_entry("action", action)?;
+            }
+            Attributes::Corrupt { offset, mean_bytes, bits } => {
+                for (name, value) in [("offset", offset), ("mean_bytes", mean_bytes)] {
+                    if let Some(value) = value {
+                        json.serialize_entry(name, value)?;
+                    }
+                }
+                json.serialize_entry("bits", bits)?;
+            }
+            Attributes::Stall { bytes } => json.serialize_entry("bytes", bytes)?,
+            Attributes::PacketLoss { loss_rate, correlation } => {
+                json.serialize_entry("loss_rate", loss_rate)?;
+                json.serialize_entry("correlation", correlation)?;
             }
             Attributes::Noop => {}
         }

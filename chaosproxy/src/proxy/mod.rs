@@ -158,8 +158,10 @@ impl Proxy {
             return Err(ProxyError::ToxicExists);
         }
         let stream = toxic.stream_as_spelt().into();
-        let entry = Entry { id: state.next_id, revision: 0, toxic: toxic.realise()?, stream };
+        let toxic = toxic.realise(self.live.ground.strict_compat)?;
+        let entry = Entry { id: state.next_id, revision: 0, toxic, stream };
         state.next_id += 1;
+        self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
         state.toxics.push(entry.clone());
         self.publish(&state).await;
         Ok(entry)
@@ -186,6 +188,9 @@ impl Proxy {
         change(&mut attributes, &mut toxicity)?;
         let now = self.live.ground.clock.now();
         entry.toxic = entry.toxic.updated(toxicity, attributes, now).map_err(ProxyError::from)?;
+        if self.live.ground.strict_compat {
+            entry.toxic = entry.toxic.rolled_again();
+        }
         entry.revision += 1;
         let entry = entry.clone();
         self.publish(&state).await;
@@ -199,9 +204,20 @@ impl Proxy {
     pub(crate) async fn remove_toxic(&self, name: &str) -> Result<(), ProxyError> {
         let mut state = self.state.lock().await;
         let index = state.position(name)?;
-        state.toxics.remove(index);
+        let removed = state.toxics.remove(index);
+        self.roll_before(&mut state, index, removed.toxic.stream());
         self.publish(&state).await;
         Ok(())
+    }
+
+    /// Where the reference is followed, a toxic decides anew about every connection when the next of its direction
+    /// comes or goes: the one before place `index`.
+    fn roll_before(&self, state: &mut State, index: usize, stream: Stream) {
+        let before = state.toxics.iter_mut().take(index).rfind(|entry| entry.toxic.stream() == stream);
+        if let Some(entry) = before.filter(|_| self.live.ground.strict_compat) {
+            entry.toxic = entry.toxic.rolled_again();
+            entry.revision += 1;
+        }
     }
 
     /// Makes every connection from now on decide about a partial outage of this share, whenever that begins.

@@ -144,7 +144,7 @@ impl Schedule {
         };
         let action = match (&event.outage, &event.toxic) {
             (Some(kind), None) => Action::Outage(OutageKind::parse(kind)?, checked(event.share)?),
-            (None, Some(toxic)) => Action::Toxic(api::toxic_of(toxic).map_err(|error| error.to_string())?),
+            (None, Some(toxic)) => Action::Toxic(api::toxic_of(toxic, self.proxies.ground.strict_compat).map_err(|error| error.to_string())?),
             _ => return Err("needs one of outage and toxic".to_owned()),
         };
         let instant = matches!(action, Action::Outage(kind, _) if kind.is_instant());

@@ -50,7 +50,8 @@ impl Decisions {
     /// Writes down that a toxic struck, and what it decides next.
     pub(crate) fn observe(&mut self, live: &Live, ordinal: u64, strike: &Strike) {
         let observed = Observed { t_ms: live.ground.clock.now_ms(), bytes: strike.bytes };
-        let earlier: u32 = self.lines.iter().filter(|line| line.rule == strike.toxic).map(|l| l.attempts).sum();
+        let earlier: u32 =
+            self.lines.iter().filter(|line| line.rule == strike.toxic).map(|l| l.attempts).sum();
         let Some(line) = self.lines.iter_mut().rev().find(|line| line.rule == strike.toxic) else { return };
         let ledger = &live.ground.ledger;
         ledger.observe(line.id, observed);

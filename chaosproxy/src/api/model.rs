@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use crate::admission::{Admission, OverLimit};
 use crate::live::Entry;
 use crate::proxy::{ProxySpec, ProxyUpdate, ProxyView};
 use crate::toxic::Toxic;
@@ -107,7 +108,7 @@ impl<'a> Fields<'a> {
         self.read(name, "string", |value| value.as_str().map(str::to_owned))
     }
 
-    fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+    pub(crate) fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
         self.read(name, "bool", Value::as_bool)
     }
 
@@ -191,6 +192,7 @@ fn spec(fields: &Fields<'_>) -> Result<ProxySpec, ApiError> {
         label: fields.string("label")?.filter(|label| !label.is_empty()),
         seed: fields.whole("seed")?,
         enabled: fields.boolean("enabled")?.unwrap_or(true),
+        admission: update(fields)?.terms(Admission::default()),
     })
 }
 
@@ -205,11 +207,21 @@ pub(crate) fn proxy_specs(value: &Value) -> Result<Vec<ProxySpec>, ApiError> {
 
 /// A change of a proxy.
 pub(crate) fn proxy_update(value: &Value) -> Result<ProxyUpdate, ApiError> {
-    let fields = Fields::of(value, PROXY, "Proxy")?;
+    update(&Fields::of(value, PROXY, "Proxy")?)
+}
+
+fn update(fields: &Fields<'_>) -> Result<ProxyUpdate, ApiError> {
+    let over_limit = fields.string("over_limit")?.map(|name| {
+        let unknown = || ApiError::bad_body(format_args!("over_limit must be refuse or hold, not {name}"));
+        OverLimit::parse(&name).ok_or_else(unknown)
+    });
     Ok(ProxyUpdate {
         listen: fields.string("listen")?,
         upstream: fields.string("upstream")?,
         enabled: fields.boolean("enabled")?,
+        accept_delay_ms: fields.whole("accept_delay_ms")?,
+        max_connections: fields.whole("max_connections")?,
+        over_limit: over_limit.transpose()?,
     })
 }
 
@@ -267,6 +279,27 @@ pub(crate) fn merge_toxic(
     Ok(())
 }
 
+/// Sets one attribute, or the toxicity, to a number; whole attributes are rounded.
+///
+/// # Errors
+/// The toxic has no such attribute, or none that is a number.
+pub(crate) fn set_attribute(
+    name: &str,
+    value: f64,
+    attributes: &mut Attributes,
+    toxicity: &mut f32,
+) -> Result<(), ApiError> {
+    match (name, attributes.number_mut(name)) {
+        (_, Some(number)) => *number = value.round() as i64,
+        ("toxicity", None) => *toxicity = value as f32,
+        _ => {
+            let kind = attributes.kind();
+            return Err(ApiError::bad_body(format_args!("a {kind} toxic has no number {name} to be moved")));
+        }
+    }
+    Ok(())
+}
+
 fn merge(attributes: &mut Attributes, body: &Fields<'_>) -> Result<(), ApiError> {
     let owner = go_type(attributes);
     let given = &body.object("attributes", &format!("toxics.{owner}"), owner)?;
@@ -319,8 +352,8 @@ fn distribution_of(name: &str) -> Result<Distribution, ApiError> {
 /// Delays from a file of this machine.
 fn table_of(path: &str) -> Result<Distribution, ApiError> {
     let fail = |problem: &dyn std::fmt::Display| ApiError::bad_body(format_args!("file {path}: {problem}"));
-    let file = std::fs::File::open(path).map_err(|error| fail(&error))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST_TABLE) {
+    let metadata = std::fs::metadata(path).map_err(|error| fail(&error))?;
+    if !metadata.is_file() || metadata.len() > LONGEST_TABLE {
         return Err(fail(&format_args!("is no file of at most {LONGEST_TABLE} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
@@ -394,6 +427,11 @@ fn go_float(number: f32) -> Box<RawValue> {
     RawValue::from_string(text).expect("a finite number is JSON")
 }
 
+/// The same for a share, which is never far out.
+fn shortest(share: f64) -> Box<RawValue> {
+    RawValue::from_string(share.to_string()).expect("a finite number is JSON")
+}
+
 impl Serialize for AttributesJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut json = serializer.serialize_map(None)?;
@@ -440,8 +478,8 @@ impl Serialize for AttributesJson<'_> {
             }
             Attributes::Stall { bytes } => json.serialize_entry("bytes", bytes)?,
             Attributes::PacketLoss { loss_rate, correlation } => {
-                json.serialize_entry("loss_rate", loss_rate)?;
-                json.serialize_entry("correlation", correlation)?;
+                json.serialize_entry("loss_rate", &shortest(*loss_rate))?;
+                json.serialize_entry("correlation", &shortest(*correlation))?;
             }
             Attributes::Noop => {}
         }
@@ -468,6 +506,13 @@ impl Serialize for ProxyJson<'_> {
         }
         if let Some(seed) = proxy.seed {
             json.serialize_entry("seed", &seed)?;
+        }
+        if proxy.admission.accept_delay_ms > 0 {
+            json.serialize_entry("accept_delay_ms", &proxy.admission.accept_delay_ms)?;
+        }
+        if let Some(max) = proxy.admission.max_connections {
+            json.serialize_entry("max_connections", &max)?;
+            json.serialize_entry("over_limit", &proxy.admission.over_limit)?;
         }
         json.end()
     }

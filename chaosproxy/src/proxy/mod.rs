@@ -58,6 +58,7 @@ impl Proxy {
             state: tokio::sync::Mutex::new(State::new(spec)),
             tasks: Mutex::default(),
         });
+        proxy.publish(&*proxy.state.lock().await).await;
         if spec.enabled {
             proxy.enable(&mut *proxy.state.lock().await).await?;
         }
@@ -75,6 +76,7 @@ impl Proxy {
             toxics: of(Stream::Upstream).chain(of(Stream::Downstream)).cloned().collect(),
             label: self.live.label.to_string(),
             seed: self.seed,
+            admission: state.admission,
         }
     }
 
@@ -102,6 +104,11 @@ impl Proxy {
             None => false,
         };
         let enabled = update.enabled.unwrap_or(state.enabled);
+        let terms = update.terms(state.admission);
+        if terms != state.admission {
+            state.admission = terms;
+            self.publish(&state).await;
+        }
         if moves || upstream != state.upstream {
             self.disable(&mut state).await;
             if let Some(listen) = update.listen.clone().filter(|_| moves) {
@@ -242,8 +249,9 @@ impl Proxy {
         if let Err(error) = self.reconcile(&mut state).await {
             tracing::error!(proxy = %self.live.name, %error, "the outage could not change the listener");
         }
-        if force.kind == OutageKind::Down {
-            self.reset_live("outage:down").await;
+        if force.kind.is_down() {
+            let is_flap = force.kind == OutageKind::Flap;
+            self.reset_live(if is_flap { "outage:flap" } else { "outage:down" }).await;
         }
     }
 

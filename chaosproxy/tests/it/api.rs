@@ -541,7 +541,7 @@ fn outages_are_begun_shown_and_ended() {
         (
             r#"{"proxy":"source","kind":"down","duration_ms":null}"#,
             400,
-            "bad request body: unknown key `duration_ms`; known are proxy, kind, for_ms, share",
+            "bad request body: unknown key `duration_ms`; known are proxy, kind, for_ms, share, period_ms, duty, seeded_phase",
         ),
         (r#"{"proxy":"none","kind":"down"}"#, 404, "proxy not found"),
         (

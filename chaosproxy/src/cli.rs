@@ -88,6 +88,9 @@ pub struct Serve {
     /// Write every decision to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
+    /// Timeline, as PUT /timeline takes it, started with the server
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
     /// Bytes held for each direction of a connection, for example 64MiB
     #[arg(long, default_value = "128MiB", value_name = "SIZE")]
     pub buffer_limit: ByteCount,

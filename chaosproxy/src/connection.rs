@@ -10,6 +10,7 @@ use mockreg_proto::seed::fires;
 use tokio::net::TcpStream;
 use tracing::debug;
 
+use crate::admission::{self, Admitted};
 use crate::counters::Outcome;
 use crate::driver::{Driver, Ending};
 use crate::ledger::Observed;
@@ -30,7 +31,7 @@ pub(crate) async fn serve(client: TcpStream, mut visit: Visit) {
 }
 
 async fn converse(client: TcpStream, visit: &mut Visit) -> Outcome {
-    let orders = match visit.consult() {
+    let mut orders = match visit.consult() {
         Ok(orders) => orders,
         Err(kill) => return killed(kill, visit, [client]),
     };
@@ -41,6 +42,15 @@ async fn converse(client: TcpStream, visit: &mut Visit) -> Outcome {
     }
     if orders.silent {
         return keep_silent(client, visit).await;
+    }
+    match admission::admit(visit, &mut orders).await {
+        Ok(Admitted::Yes) => {}
+        Ok(Admitted::No) => {
+            visit.record.set_state(ConnectionState::Closing);
+            socket::reset(client);
+            return Outcome::Fault;
+        }
+        Err(kill) => return killed(kill, visit, [client]),
     }
     match dial(visit, orders).await {
         Ok(Some(server)) => forward(client, server, visit).await,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use chaosproxy_path::Strike;
+use chaosproxy_path::{Strike, Toxic};
 
 use crate::ledger::{LineId, Observed};
 use crate::live::{Entry, Live};
@@ -22,6 +22,11 @@ struct Line {
     toxic: (u64, u64),
     rule: Arc<str>,
     id: LineId,
+    /// The toxic itself, which decides anew after each strike where it strikes more than once.
+    source: Toxic,
+    strikes: u64,
+    /// Lines written so far.
+    attempts: u32,
 }
 
 impl Decisions {
@@ -33,19 +38,28 @@ impl Decisions {
                 continue;
             }
             let Some(decision) = toxic.decide(&identity) else { continue };
-            let attempt = self.lines.iter().filter(|line| line.rule == decision.rule).count() as u32 + 1;
             let rule = Arc::clone(&decision.rule);
+            let earlier = self.lines.iter().filter(|line| line.rule == rule).map(|line| line.attempts);
+            let attempt = earlier.sum::<u32>() + 1;
             let line = live.ground.ledger.decide(live.whose(ordinal), attempt, decision);
-            self.lines.push(Line { toxic: (*id, *revision), rule, id: line });
+            let (toxic, source) = ((*id, *revision), toxic.clone());
+            self.lines.push(Line { toxic, rule, id: line, source, strikes: 0, attempts: 1 });
         }
     }
 
-    /// Writes down that a toxic struck.
-    pub(crate) fn observe(&self, live: &Live, strike: &Strike) {
+    /// Writes down that a toxic struck, and what it decides next.
+    pub(crate) fn observe(&mut self, live: &Live, ordinal: u64, strike: &Strike) {
         let observed = Observed { t_ms: live.ground.clock.now_ms(), bytes: strike.bytes };
-        if let Some(line) = self.lines.iter().rev().find(|line| line.rule == strike.toxic) {
-            live.ground.ledger.observe(line.id, observed);
-        }
+        let earlier: u32 =
+            self.lines.iter().filter(|line| line.rule == strike.toxic).map(|l| l.attempts).sum();
+        let Some(line) = self.lines.iter_mut().rev().find(|line| line.rule == strike.toxic) else { return };
+        let ledger = &live.ground.ledger;
+        ledger.observe(line.id, observed);
+        line.strikes += 1;
+        let Some(next) = line.source.decide_next(&live.identity(ordinal), line.strikes) else { return };
+        ledger.settle([line.id]);
+        line.id = ledger.decide(live.whose(ordinal), earlier + 1, next);
+        line.attempts += 1;
     }
 
     /// The connection has ended.

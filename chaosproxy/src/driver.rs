@@ -118,7 +118,7 @@ impl<'a> Driver<'a> {
         live.applied(&self.visit.record, u64::MAX);
         if let Some(strike) = ending.strike() {
             live.counters.struck(strike);
-            self.visit.decisions.observe(live, strike);
+            self.visit.decisions.observe(live, self.visit.record.ordinal, strike);
         }
         self.sockets
     }
@@ -194,7 +194,10 @@ impl<'a> Driver<'a> {
             self.pump(lane)?;
             more |= self.budget == 0;
         }
-        if self.lanes.iter().all(|lane| lane.over) {
+        // Where one direction has ended and a toxic stalls the other, nothing would ever move again.
+        let [one, other] = &self.lanes;
+        let is_over = |lane: &Lane, other: &Lane| lane.over || other.over && lane.chain.is_stalled();
+        if is_over(one, other) && is_over(other, one) {
             return Err(Ending::Over { broken: self.broken.contains(&true) });
         }
         Ok(more)
@@ -214,6 +217,7 @@ impl<'a> Driver<'a> {
             }
             let poll = self.lanes[lane].chain.poll(self.clock.now());
             (self.lanes[lane].wake, self.lanes[lane].credit) = (poll.wake, poll.credit);
+            self.note(lane);
             match poll.out {
                 Out::Nothing => return Ok(true),
                 Out::Deliver(bytes) => self.lanes[lane].remainder = bytes,
@@ -227,6 +231,15 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Writes down strikes that the connection outlives.
+    fn note(&mut self, lane: usize) {
+        for strike in self.lanes[lane].chain.strikes() {
+            let live = &self.visit.live;
+            live.counters.struck(&strike);
+            self.visit.decisions.observe(live, self.visit.record.ordinal, &strike);
+        }
     }
 
     /// Writes the remainder. Whether it is gone.

@@ -55,10 +55,15 @@ pub struct LedgerDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LedgerParameters {
-    /// Of a cut.
+    /// Of a cut, and of corruption at a rate.
     After {
-        /// Bytes that pass before it.
+        /// Bytes that pass before it; of corruption, from the strike before, or the beginning, up to it.
         after: u64,
+    },
+    /// Of corruption at one byte.
+    Offset {
+        /// The byte, from 0.
+        offset: u64,
     },
     /// Of a toxic that does not affect every connection.
     Toxicity {
@@ -250,6 +255,7 @@ impl Entry {
                 action: (*action).to_owned(),
                 parameters: match *parameters {
                     Parameters::After(after) => LedgerParameters::After { after },
+                    Parameters::Offset(offset) => LedgerParameters::Offset { offset },
                     Parameters::Toxicity(toxicity) => LedgerParameters::Toxicity { toxicity },
                     Parameters::Share(share) => LedgerParameters::Share { share },
                 },

@@ -22,6 +22,7 @@
 //! an empty listen address is loopback; every JSON body ends with a newline. The whole list, with reasons, is in
 //! `docs/toxiproxy.md`.
 
+mod admission;
 mod api;
 mod ask;
 pub mod cli;
@@ -48,16 +49,17 @@ mod timeline;
 pub mod top;
 mod toxic;
 
-pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
+pub use admission::{Admission, OverLimit};
+pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream, Table, TableError};
 pub use counters::ProxyCounts;
 pub use handle::ProxyHandle;
 pub use ledger::{LedgerDecision, LedgerLine, LedgerParameters, Observed};
 pub use listen::{AddressError, ListenError};
 pub use live::{ConnectionState, ConnectionToxic, ConnectionView};
-pub use outage::{DEFAULT_SHARE, Outage, OutageKind, OutageState};
+pub use outage::{DEFAULT_DUTY, DEFAULT_SHARE, LEAST_PERIOD_MS, Manner, Outage, OutageKind, OutageState};
 pub use proxy::{ProxyError, ProxySpec};
 pub use server::{Builder, DEFAULT_BUFFER_LIMIT, Server, StartError};
 pub use timeline::{
-    EventState, EventView, Planned, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
+    EventState, EventView, Planned, Ramp, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
 };
 pub use toxic::Toxic;

@@ -13,6 +13,7 @@ use mockreg_proto::seed::Seed;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::counters::{Counters, Outcome};
 use crate::decisions::Decisions;
@@ -59,6 +60,8 @@ pub(crate) struct Orders {
     pub(crate) silent: bool,
     /// The share of new connections that is reset at once.
     pub(crate) partial: Option<f64>,
+    /// Terms for new connections.
+    pub(crate) admission: Admission,
     /// Shares of partial outages in force or announced: decided, and written down, for each new connection.
     pub(crate) announced: Arc<[f64]>,
     /// Connections accepted before the last such moment are closed, or reset.
@@ -93,6 +96,7 @@ impl Orders {
             black_hole: false,
             silent: false,
             partial: None,
+            admission: Admission::default(),
             announced: Arc::new([]),
             closed: 0,
             reset: 0,
@@ -121,7 +125,7 @@ pub enum ConnectionState {
     Dialing,
     /// Forwarding.
     Open,
-    /// Held by a black hole.
+    /// Held by a black hole, a delay before the dial, or the limit of connections.
     Held,
     /// Accepted during a silent outage: never answered.
     Silent,
@@ -306,6 +310,13 @@ impl Live {
         Identity::new(self.ground.seed, Arc::clone(&self.label), ordinal)
     }
 
+    /// Where in its period a flap of this proxy begins: a share of it that the seed and the label decide.
+    pub(crate) fn flap_phase(&self) -> f64 {
+        let labels = [b"outage".as_slice(), b"flap", self.label.as_bytes(), b"phase"];
+        // 2^53 steps: exactly what an f64 between 0 and 1 can tell apart.
+        (self.ground.seed.child(labels).draw() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// What the ledger knows a connection by.
     pub(crate) const fn whose(&self, ordinal: u64) -> Whose<'_> {
         Whose { proxy: &self.name, label: &self.label, ordinal }
@@ -334,6 +345,29 @@ impl Live {
         let orders = self.orders.borrow().clone();
         self.until(LEAVE_WAIT, |records| records.values().all(|record| orders.kills(record.born).is_none()))
             .await;
+    }
+
+    /// Whether a connection is one of the first so many that are there, in the order of acceptance; those that are
+    /// being closed do not count.
+    pub(crate) fn is_among_first(&self, ordinal: u64, count: u64) -> bool {
+        let closing = ConnectionState::Closing as u8;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let records = self.records();
+        let before = records.range(..ordinal).filter(|(_, record)| record.state.load(Relaxed) != closing);
+        before.take(count).count() < count
+    }
+
+    /// Waits until it is.
+    pub(crate) async fn until_among_first(&self, ordinal: u64, count: u64) {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            if self.is_among_first(ordinal, count) {
+                return;
+            }
+            news.await;
+        }
     }
 
     async fn until(&self, limit: Duration, done: impl Fn(&BTreeMap<u64, Arc<Record>>) -> bool) {

@@ -97,6 +97,9 @@ fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
     // Caught from here on, so that a signal during the start is not lost.
     let waiting = Waiting::new().map_err(|error| (ENVIRONMENT, error))?;
     let server = start(options, specs).map_err(|error| (ENVIRONMENT, error))?;
+    if let Some(path) = &options.timeline {
+        begin_timeline(&server, path).map_err(|error| (USAGE, error))?;
+    }
     announce(&server, options.port_file.as_deref()).map_err(|error| (ENVIRONMENT, error))?;
     if options.log_stdout {
         // The ready line is the first on standard output in any case.
@@ -135,6 +138,15 @@ fn start(options: &Serve, specs: Vec<chaosproxy::ProxySpec>) -> anyhow::Result<S
         }
     }
     Ok(server)
+}
+
+/// Reads a timeline, which is of proxies that are there, and starts it.
+fn begin_timeline(server: &Server, path: &Path) -> anyhow::Result<()> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let timeline = mockreg_proto::document::read(&name, &text)?;
+    server.put_timeline(timeline).with_context(|| name.clone())?;
+    server.start_timeline().context(name)
 }
 
 fn api_address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {

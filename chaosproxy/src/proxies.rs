@@ -65,7 +65,7 @@ impl Proxies {
     /// There is none of that name.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), ProxyError> {
         let proxy = self.map.lock().await.remove(name).ok_or(ProxyError::NotFound)?;
-        self.outages.cleared(name);
+        self.outages.cleared(name).await;
         proxy.stop().await;
         Ok(())
     }
@@ -97,7 +97,7 @@ impl Proxies {
             if existing.is_as(spec).await? {
                 return Ok(existing.view().await);
             }
-            self.outages.cleared(&spec.name);
+            self.outages.cleared(&spec.name).await;
             existing.turn_off().await;
         }
         let proxy = Proxy::create(spec, self.ground.clone()).await?;
@@ -113,7 +113,7 @@ impl Proxies {
     /// One cannot listen; those after it are left alone.
     pub(crate) async fn reset(&self) -> Result<(), ProxyError> {
         for proxy in self.all().await {
-            self.outages.cleared(&proxy.live.name);
+            self.outages.cleared(&proxy.live.name).await;
             proxy.reset().await?;
         }
         Ok(())

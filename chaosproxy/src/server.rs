@@ -18,7 +18,7 @@ use crate::handle::{self, ProxyHandle};
 use crate::ledger::{Ledger, LedgerLine};
 use crate::listen;
 use crate::live::{ConnectionView, Ground};
-use crate::outage::{Outage, OutageKind};
+use crate::outage::{Manner, Outage, OutageKind};
 use crate::proxies::Proxies;
 use crate::proxy::{Proxy, ProxyError, ProxySpec, ProxyView};
 use crate::timeline::{Schedule, Timeline, TimelineError, TimelineView};
@@ -297,25 +297,26 @@ impl Server {
         kind: OutageKind,
         time: Option<Duration>,
     ) -> Result<Outage, ProxyError> {
-        self.partial_outage(proxy, kind, None, time)
+        self.outage_of(proxy, kind, Manner::default(), time)
     }
 
-    /// The same with the share of new connections that a partial outage resets.
+    /// The same with what the kind alone does not say: the share of a partial outage, the period of a flap.
     ///
     /// # Errors
-    /// There is no proxy of that name.
-    pub fn partial_outage(
+    /// There is no proxy of that name, or an outage of that kind does not go so.
+    pub fn outage_of(
         &self,
         proxy: &str,
         kind: OutageKind,
-        share: Option<f64>,
+        manner: Manner,
         time: Option<Duration>,
     ) -> Result<Outage, ProxyError> {
+        let manner = manner.of(kind).map_err(ProxyError::Outage)?;
         let (core, name) = (Arc::clone(&self.core), proxy.to_owned());
         let for_ms = time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         self.run(async move {
             let proxy = core.proxies.get(&name).await?;
-            Ok(core.proxies.outages.begin(proxy, kind, share, for_ms).await)
+            Ok(core.proxies.outages.begin(proxy, kind, manner, for_ms).await)
         })?
     }
 

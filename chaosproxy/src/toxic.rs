@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chaosproxy_path::{Attributes, AttributesError, CutAction, Stream};
+use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream};
 
 /// A toxic to be added to a proxy: kind and attributes, and a name, direction and toxicity that have defaults.
 ///
@@ -31,22 +31,44 @@ impl Toxic {
 
     /// Delays data by `latency`, give or take `jitter`; whole milliseconds.
     pub fn latency(latency: Duration, jitter: Duration) -> Self {
-        Self::new(Attributes::Latency { latency: milliseconds(latency), jitter: milliseconds(jitter) })
+        Self::spread_latency(latency, jitter, Distribution::Uniform)
+    }
+
+    /// Delays data by `latency` on average, with `jitter` as its standard deviation, in a distribution that is not
+    /// uniform; whole milliseconds.
+    pub fn spread_latency(latency: Duration, jitter: Duration, distribution: Distribution) -> Self {
+        let (latency, jitter) = (milliseconds(latency), milliseconds(jitter));
+        Self::new(Attributes::Latency { latency, jitter, distribution })
     }
 
     /// Limits each connection to so many bytes per second, in steps of 1000.
     pub fn bandwidth(bytes_per_second: u64) -> Self {
-        Self::new(Attributes::Bandwidth { rate: whole(bytes_per_second / 1000), shared: false })
+        Self::new(Attributes::Bandwidth { rate: whole(bytes_per_second / 1000), burst: 0, shared: false })
     }
 
     /// Limits all connections of the proxy together to so many bytes per second, in steps of 1000.
     pub fn shared_bandwidth(bytes_per_second: u64) -> Self {
-        Self::new(Attributes::Bandwidth { rate: whole(bytes_per_second / 1000), shared: true })
+        Self::new(Attributes::Bandwidth { rate: whole(bytes_per_second / 1000), burst: 0, shared: true })
     }
 
     /// Breaks each connection after an exponentially distributed number of bytes.
     pub fn cut(mean_bytes: u64, action: CutAction) -> Self {
         Self::new(Attributes::Cut { mean_bytes: whole(mean_bytes), action })
+    }
+
+    /// Flips a bit at a seeded rate: one byte of so many, on average.
+    pub fn corrupt(mean_bytes: u64) -> Self {
+        Self::new(Attributes::Corrupt { offset: None, mean_bytes: Some(whole(mean_bytes)), bits: 1 })
+    }
+
+    /// Flips a bit of the byte at this offset of the stream, from 0.
+    pub fn corrupt_at(offset: u64) -> Self {
+        Self::new(Attributes::Corrupt { offset: Some(whole(offset)), mean_bytes: None, bits: 1 })
+    }
+
+    /// Stops its direction after so many bytes; the other goes on.
+    pub fn stall(bytes: u64) -> Self {
+        Self::new(Attributes::Stall { bytes: whole(bytes) })
     }
 
     /// Discards all data, and closes after a while without any; zero: with the source.
@@ -96,8 +118,11 @@ impl Toxic {
         self.spelt.as_deref().unwrap_or(stream_name(self.stream))
     }
 
-    pub(crate) fn realise(&self) -> Result<chaosproxy_path::Toxic, AttributesError> {
-        chaosproxy_path::Toxic::try_new(self.name(), self.stream, self.toxicity, self.attributes.clone())
+    /// The toxic itself; with `lenient`, of attributes as the reference takes them.
+    pub(crate) fn realise(&self, lenient: bool) -> Result<chaosproxy_path::Toxic, AttributesError> {
+        use chaosproxy_path::Toxic as Made;
+        let make = if lenient { Made::lenient::<String> } else { Made::try_new::<String> };
+        make(self.name(), self.stream, self.toxicity, self.attributes.clone())
     }
 }
 

@@ -27,7 +27,7 @@ const PURE: &[(&str, &[&str])] = &[
             "thiserror",
         ],
     ),
-    ("chaosproxy-path", &["bytes", "mockreg-proto", "rand_chacha", "serde", "thiserror"]),
+    ("chaosproxy-path", &["bytes", "mockreg-proto", "rand_chacha", "rand_distr", "serde", "thiserror"]),
     ("loadgen-stats", &["hdrhistogram", "serde", "thiserror"]),
 ];
 

@@ -55,6 +55,8 @@ pub struct Chain {
     inlet: Option<Item>,
     /// Left the last stage and not yet handed out.
     outlet: VecDeque<Item>,
+    /// Strikes that the connection outlives, not yet taken.
+    struck: Vec<Strike>,
     source_ended: bool,
     finished: bool,
 }
@@ -78,6 +80,7 @@ impl Chain {
             slots: Vec::new(),
             inlet: None,
             outlet: VecDeque::new(),
+            struck: Vec::new(),
             source_ended: false,
             finished: false,
         }
@@ -146,6 +149,18 @@ impl Chain {
         Poll { out, wake, credit: self.credit(now) }
     }
 
+    /// Strikes since the last call that did not end the connection: corrupted bytes, a direction that stalled. Those
+    /// that end it come with [`Poll::out`].
+    pub fn strikes(&mut self) -> Vec<Strike> {
+        std::mem::take(&mut self.struck)
+    }
+
+    /// Whether a toxic has stopped this direction and nothing will leave before that changes.
+    pub fn is_stalled(&self) -> bool {
+        let stalls = |slot: &Slot| slot.machine.as_ref().is_some_and(|machine| machine.is_stalled());
+        self.outlet.is_empty() && self.slots.iter().any(stalls)
+    }
+
     /// Bytes the chain takes at `now`.
     pub fn credit(&mut self, now: Nanos) -> u64 {
         if self.finished || self.source_ended || self.inlet.is_some() {
@@ -209,6 +224,9 @@ impl Chain {
                     break;
                 }
             }
+        }
+        if let Some(machine) = &mut self.slots[index].machine {
+            self.struck.append(&mut machine.strikes());
         }
         moved
     }

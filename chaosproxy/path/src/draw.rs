@@ -32,8 +32,10 @@ pub struct Decision {
 /// The numbers of a [`Decision`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Parameters {
-    /// Bytes that pass before a cut.
+    /// Bytes that pass before a cut, or from one corrupted byte up to the next.
     After(u64),
+    /// The byte of the stream to be corrupted, from 0.
+    Offset(u64),
     /// Share of connections that a toxic affects.
     Toxicity(f32),
     /// Share of connections that a partial outage resets.

@@ -14,12 +14,12 @@ pub(crate) const MILLISECOND: Nanos = 1_000_000;
 /// allocator's share. Without it a stream of two-byte writes would hold twenty times what it is charged for.
 pub const ITEM_COST: u64 = 64;
 
-/// Which toxic ended a connection, and how far it had let the stream go.
+/// Which toxic ended, stalled or corrupted a connection, and where in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strike {
     /// Name of the toxic.
     pub toxic: Arc<str>,
-    /// Kind of fault as counters and ledger name it: `cut:reset`, `cut:stall`, `timeout`, ….
+    /// Kind of fault as counters and ledger name it: `cut:reset`, `cut:stall`, `timeout`, `corrupt`, ….
     pub fault: &'static str,
     /// Bytes of this direction that passed the toxic before it struck.
     pub bytes: u64,

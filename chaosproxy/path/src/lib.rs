@@ -7,11 +7,11 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use chaosproxy_path::{Attributes, Chain, Identity, Out, Stream, Toxic};
+//! use chaosproxy_path::{Attributes, Chain, Distribution, Identity, Out, Stream, Toxic};
 //! use mockreg_proto::seed::Seed;
 //!
 //! let mut chain = Chain::new(Identity::new(Seed::root(1), "source", 1), 1 << 20);
-//! let latency = Attributes::Latency { latency: 50, jitter: 0 };
+//! let latency = Attributes::Latency { latency: 50, jitter: 0, distribution: Distribution::Uniform };
 //! chain.attach(&Toxic::try_new("slow", Stream::Downstream, 1.0, latency)?, 0);
 //! chain.offer(Bytes::from_static(b"hello"), 0);
 //! assert_eq!(chain.poll(0).wake, Some(50_000_000));
@@ -21,6 +21,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod chain;
+mod delay;
 mod draw;
 mod item;
 mod machine;
@@ -30,6 +31,7 @@ mod toxic;
 mod toxics;
 
 pub use chain::{Chain, Out, Poll};
+pub use delay::{Distribution, Table, TableError};
 pub use draw::{Decision, Identity, Parameters, exponential};
 pub use item::{End, ITEM_COST, Nanos, Strike};
 pub use toxic::{Attributes, AttributesError, CutAction, Stream, Toxic};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use crate::item::{Item, Nanos};
+use crate::item::{Item, Nanos, Strike};
 use crate::toxic::Attributes;
 
 /// What a machine does next.
@@ -28,6 +28,17 @@ pub(crate) trait Machine: Send + fmt::Debug {
 
     /// What it holds, by [`Item::cost`].
     fn held(&self) -> u64;
+
+    /// Strikes, since this was asked last, of a toxic that goes on after them. One that ends the connection tells it
+    /// with the end.
+    fn strikes(&mut self) -> Vec<Strike> {
+        Vec::new()
+    }
+
+    /// Whether nothing will pass before the toxic changes or goes.
+    fn is_stalled(&self) -> bool {
+        false
+    }
 
     /// New attributes of the same kind; they hold from the next item on.
     fn update(&mut self, attributes: &Attributes, now: Nanos);

@@ -18,21 +18,26 @@ pub(crate) struct Pacer {
 struct Link {
     /// Bytes per second; zero stalls the link.
     rate: u64,
-    /// When the last reservation ends.
+    /// How far departures may run ahead of the link: the time that a burst takes on it.
+    ahead: Nanos,
+    /// When the last reservation ends, in a time that runs `ahead` of the real one.
     free_at: Nanos,
     /// Connections with bytes waiting.
     waiting: u64,
 }
 
 impl Pacer {
-    pub(crate) const fn new(rate: u64) -> Self {
-        Self { link: Mutex::new(Link { rate, free_at: 0, waiting: 0 }) }
+    pub(crate) fn new(rate: u64, burst: u64) -> Self {
+        Self { link: Mutex::new(Link { rate, ahead: ahead(burst, rate), free_at: 0, waiting: 0 }) }
     }
 
-    pub(crate) fn set_rate(&self, rate: u64, now: Nanos) {
+    /// Another rate and burst. What has been reserved stays so, and the bucket begins empty.
+    pub(crate) fn set_rate(&self, rate: u64, burst: u64, now: Nanos) {
         let mut link = self.link();
+        let reserved = link.free_at.saturating_sub(link.ahead).max(now);
         link.rate = rate;
-        link.free_at = link.free_at.max(now);
+        link.ahead = ahead(burst, rate);
+        link.free_at = reserved + link.ahead;
     }
 
     pub(crate) fn rate(&self) -> u64 {
@@ -45,7 +50,7 @@ impl Pacer {
         let mut link = self.link();
         let start = link.free_at.max(ready);
         link.free_at = start + duration(bytes, link.rate)?;
-        Some(link.free_at)
+        Some(link.free_at.saturating_sub(link.ahead).max(ready))
     }
 
     /// Counts one connection more or less with bytes waiting.
@@ -65,6 +70,13 @@ impl Pacer {
     }
 }
 
+/// The time that a burst takes at a rate; none at rate zero, where nothing passes. A day at the most: a longer one is
+/// no limit.
+pub(crate) fn ahead(burst: u64, rate: u64) -> Nanos {
+    const DAY: Nanos = 86_400_000_000_000;
+    duration(burst, rate).unwrap_or(0).min(DAY)
+}
+
 /// Time that `bytes` take at `rate` bytes a second, rounded up; `None` at rate zero.
 pub(crate) fn duration(bytes: u64, rate: u64) -> Option<Nanos> {
     let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from((rate != 0).then_some(rate)?));
@@ -77,7 +89,7 @@ mod tests {
 
     #[test]
     fn reservations_queue_up_and_idle_time_is_not_saved() {
-        let pacer = Pacer::new(1_000_000);
+        let pacer = Pacer::new(1_000_000, 0);
         assert_eq!(pacer.reserve(1000, 0), Some(1_000_000));
         assert_eq!(pacer.reserve(1000, 0), Some(2_000_000));
         assert_eq!(pacer.reserve(1000, 9_000_000), Some(10_000_000));
@@ -86,9 +98,9 @@ mod tests {
 
     #[test]
     fn rate_zero_stalls() {
-        let pacer = Pacer::new(0);
+        let pacer = Pacer::new(0, 0);
         assert_eq!(pacer.reserve(1, 0), None);
-        pacer.set_rate(1_000_000_000, 5);
+        pacer.set_rate(1_000_000_000, 0, 5);
         assert_eq!(pacer.reserve(1, 0), Some(6));
     }
 }

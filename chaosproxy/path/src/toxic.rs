@@ -8,8 +8,10 @@ use thiserror::Error;
 
 use crate::machine::Machine;
 use crate::pacer::Pacer;
-use crate::toxics::{bandwidth, cut, latency, limit_data, reset_peer, slicer, slow_close, timeout};
-use crate::{Decision, Identity, Nanos, Parameters};
+use crate::toxics::{
+    bandwidth, corrupt, cut, latency, limit_data, packet_loss, reset_peer, slicer, slow_close, stall, timeout,
+};
+use crate::{Decision, Distribution, Identity, Nanos, Parameters};
 
 /// Direction of a byte stream: `upstream` is from the client to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,17 +50,21 @@ impl CutAction {
 /// Kind and attributes of a toxic. Numbers are kept as they were given, because the API gives them back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attributes {
-    /// Delays data by `latency` ± `jitter` milliseconds.
+    /// Delays data by `latency` milliseconds, spread by `jitter`.
     Latency {
-        /// Milliseconds.
+        /// Milliseconds; the mean, or what is added to a table's delays.
         latency: i64,
-        /// Milliseconds; uniform in `latency - jitter ..= latency + jitter - 1`.
+        /// Milliseconds; half the width of the uniform distribution, the standard deviation of the others.
         jitter: i64,
+        /// How delays are spread.
+        distribution: Distribution,
     },
     /// Limits the rate to `rate` KB/s, K = 1000; zero stalls.
     Bandwidth {
         /// Kilobytes (1000 bytes) per second.
         rate: i64,
+        /// Bytes that pass at once after the link has been idle.
+        burst: i64,
         /// All connections of the proxy share the rate.
         shared: bool,
     },
@@ -98,6 +104,27 @@ pub enum Attributes {
         /// How it breaks.
         action: CutAction,
     },
+    /// Flips bits: at one byte, or at a seeded rate a byte. Exactly one of `offset` and `mean_bytes` is given.
+    Corrupt {
+        /// The byte of the stream to be struck, from 0, counted since the toxic met the connection.
+        offset: Option<i64>,
+        /// Mean distance of struck bytes.
+        mean_bytes: Option<i64>,
+        /// Bits flipped in a struck byte, 1 to 8.
+        bits: i64,
+    },
+    /// Stops the direction after `bytes` bytes; the other goes on.
+    Stall {
+        /// Bytes that pass before.
+        bytes: i64,
+    },
+    /// Deletes whole pieces of the stream, as the reference does; only where the reference is followed.
+    PacketLoss {
+        /// Share of the pieces, 0 to 1.
+        loss_rate: f64,
+        /// What is added behind a deleted piece, 0 to 1.
+        correlation: f64,
+    },
     /// Does nothing.
     Noop,
 }
@@ -121,6 +148,10 @@ pub struct Toxic {
     stream: Stream,
     toxicity: f32,
     attributes: Attributes,
+    /// Whether attributes are taken as the reference takes them.
+    lenient: bool,
+    /// How often the share of connections has been drawn anew.
+    roll: u64,
     pacer: Option<Arc<Pacer>>,
 }
 
@@ -128,14 +159,17 @@ impl Attributes {
     /// Attributes of the kind Toxiproxy calls `name`, all at their defaults; `None` for an unknown kind.
     pub fn defaults(name: &str) -> Option<Self> {
         Some(match name {
-            "latency" => Self::Latency { latency: 0, jitter: 0 },
-            "bandwidth" => Self::Bandwidth { rate: 0, shared: false },
+            "latency" => Self::Latency { latency: 0, jitter: 0, distribution: Distribution::Uniform },
+            "bandwidth" => Self::Bandwidth { rate: 0, burst: 0, shared: false },
             "slow_close" => Self::SlowClose { delay: 0 },
             "timeout" => Self::Timeout { timeout: 0 },
             "reset_peer" => Self::ResetPeer { timeout: 0 },
             "slicer" => Self::Slicer { average_size: 0, size_variation: 0, delay: 0 },
             "limit_data" => Self::LimitData { bytes: 0 },
             "cut" => Self::Cut { mean_bytes: 0, action: CutAction::Reset },
+            "corrupt" => Self::Corrupt { offset: None, mean_bytes: None, bits: 1 },
+            "stall" => Self::Stall { bytes: 0 },
+            "packet_loss" => Self::PacketLoss { loss_rate: 0.0, correlation: 0.0 },
             "noop" => Self::Noop,
             _ => return None,
         })
@@ -152,32 +186,109 @@ impl Attributes {
             Self::Slicer { .. } => "slicer",
             Self::LimitData { .. } => "limit_data",
             Self::Cut { .. } => "cut",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Stall { .. } => "stall",
+            Self::PacketLoss { .. } => "packet_loss",
             Self::Noop => "noop",
         }
     }
 
-    /// Refuses what would crash, stall for ever without saying so, or mean nothing.
-    fn check(&self) -> Result<(), AttributesError> {
+    /// A whole-numbered attribute by its name; `None` where this kind has none of that name. An optional one is there
+    /// from then on.
+    pub fn number_mut(&mut self, name: &str) -> Option<&mut i64> {
+        match (self, name) {
+            (Self::Latency { latency: n, .. }, "latency")
+            | (Self::Latency { jitter: n, .. }, "jitter")
+            | (Self::Bandwidth { rate: n, .. }, "rate")
+            | (Self::Bandwidth { burst: n, .. }, "burst")
+            | (Self::SlowClose { delay: n } | Self::Slicer { delay: n, .. }, "delay")
+            | (Self::Timeout { timeout: n } | Self::ResetPeer { timeout: n }, "timeout")
+            | (Self::Slicer { average_size: n, .. }, "average_size")
+            | (Self::Slicer { size_variation: n, .. }, "size_variation")
+            | (Self::LimitData { bytes: n } | Self::Stall { bytes: n }, "bytes")
+            | (Self::Corrupt { bits: n, .. }, "bits")
+            | (Self::Cut { mean_bytes: n, .. }, "mean_bytes") => Some(n),
+            (Self::Corrupt { offset, .. }, "offset") => Some(offset.get_or_insert(0)),
+            (Self::Corrupt { mean_bytes, .. }, "mean_bytes") => Some(mean_bytes.get_or_insert(0)),
+            _ => None,
+        }
+    }
+
+    /// Refuses what would crash, stall for ever without saying so, or mean nothing. Where the reference is followed,
+    /// what it takes and survives is taken.
+    fn check(&self, lenient: bool) -> Result<(), AttributesError> {
+        self.check_alone()?;
+        if lenient { Ok(()) } else { self.check_meaning() }
+    }
+
+    /// What nobody can mean: the reference crashes on it, or does not have it.
+    fn check_alone(&self) -> Result<(), AttributesError> {
+        use Distribution as D;
+        let fail = |attribute, problem| Err(AttributesError { kind: self.kind(), attribute, problem });
+        match self {
+            Self::Latency { latency, distribution: D::Pareto | D::Lognormal, .. } if *latency < 1 => {
+                fail("latency", "must be at least 1: it is the mean of the distribution")
+            }
+            Self::Latency { latency, distribution, .. } if *distribution != D::Uniform && *latency < 0 => {
+                fail("latency", "must not be negative")
+            }
+            Self::Latency { jitter, distribution: D::Table(_), .. } if *jitter != 0 => {
+                fail("jitter", "must be 0: the delays of the file are spread already")
+            }
+            Self::Latency { jitter, distribution, .. } if *distribution != D::Uniform && *jitter < 0 => {
+                fail("jitter", "must not be negative")
+            }
+            Self::Bandwidth { rate, .. } if *rate < 0 => fail("rate", "must not be negative"),
+            Self::Bandwidth { burst, .. } if *burst < 0 => fail("burst", "must not be negative"),
+            Self::Slicer { average_size, .. } if *average_size < 1 => {
+                fail("average_size", "must be at least 1")
+            }
+            Self::Slicer { average_size, size_variation, .. }
+                if average_size.saturating_add(*size_variation) < 1 =>
+            {
+                fail("size_variation", "must be between 0 and average_size")
+            }
+            Self::Cut { mean_bytes, .. } if *mean_bytes < 1 => fail("mean_bytes", "must be at least 1"),
+            Self::Corrupt { offset: None, mean_bytes: None, .. } => fail(
+                "offset",
+                "is missing: give offset, the byte to be struck, or mean_bytes, the mean distance",
+            ),
+            Self::Corrupt { offset: Some(_), mean_bytes: Some(_), .. } => {
+                fail("mean_bytes", "is there beside offset: give one of them")
+            }
+            Self::Corrupt { offset: Some(offset), .. } if *offset < 0 => {
+                fail("offset", "must not be negative")
+            }
+            Self::Corrupt { mean_bytes: Some(mean), .. } if *mean < 1 => {
+                fail("mean_bytes", "must be at least 1")
+            }
+            Self::Corrupt { bits, .. } if !(1..=8).contains(bits) => fail("bits", "must be between 1 and 8"),
+            Self::Stall { bytes } if *bytes < 0 => fail("bytes", "must not be negative"),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the reference takes and survives, and nobody means.
+    fn check_meaning(&self) -> Result<(), AttributesError> {
         let fail = |attribute, problem| Err(AttributesError { kind: self.kind(), attribute, problem });
         match self {
             Self::Latency { latency, .. } if *latency < 0 => fail("latency", "must not be negative"),
             Self::Latency { jitter, .. } if *jitter < 0 => fail("jitter", "must not be negative"),
-            Self::Bandwidth { rate, .. } if *rate < 0 => fail("rate", "must not be negative"),
-            Self::Slicer { average_size, .. } if *average_size < 1 => {
-                fail("average_size", "must be at least 1")
-            }
             Self::Slicer { average_size, size_variation, .. }
                 if *size_variation < 0 || size_variation > average_size =>
             {
                 fail("size_variation", "must be between 0 and average_size")
             }
-            Self::Slicer { delay, .. } if *delay < 0 => fail("delay", "must not be negative"),
-            Self::SlowClose { delay } if *delay < 0 => fail("delay", "must not be negative"),
+            Self::SlowClose { delay } | Self::Slicer { delay, .. } if *delay < 0 => {
+                fail("delay", "must not be negative")
+            }
             Self::Timeout { timeout } | Self::ResetPeer { timeout } if *timeout < 0 => {
                 fail("timeout", "must not be negative")
             }
             Self::LimitData { bytes } if *bytes < 0 => fail("bytes", "must not be negative"),
-            Self::Cut { mean_bytes, .. } if *mean_bytes < 1 => fail("mean_bytes", "must be at least 1"),
+            Self::PacketLoss { .. } => {
+                fail("loss_rate", "would delete bytes of the stream; that is no loss of packets")
+            }
             _ => Ok(()),
         }
     }
@@ -188,33 +299,63 @@ impl Toxic {
     ///
     /// # Errors
     /// Attributes that make no sense (a negative rate, pieces of no size, a cut without a mean).
-    pub fn try_new(
-        name: impl Into<Arc<str>>,
+    pub fn try_new<N: Into<Arc<str>>>(
+        name: N,
         stream: Stream,
         toxicity: f32,
         attributes: Attributes,
     ) -> Result<Self, AttributesError> {
-        attributes.check()?;
-        let pacer = shared_rate(&attributes).map(|rate| Arc::new(Pacer::new(rate)));
-        Ok(Self { name: name.into(), stream, toxicity, attributes, pacer })
+        Self::build(name.into(), stream, toxicity, attributes, false)
+    }
+
+    /// The same as the reference takes it: negative numbers are none, `packet_loss` is there.
+    ///
+    /// # Errors
+    /// Attributes on which the reference crashes or hangs, and impossible ones that it does not have.
+    pub fn lenient<N: Into<Arc<str>>>(
+        name: N,
+        stream: Stream,
+        toxicity: f32,
+        attributes: Attributes,
+    ) -> Result<Self, AttributesError> {
+        Self::build(name.into(), stream, toxicity, attributes, true)
+    }
+
+    fn build(
+        name: Arc<str>,
+        stream: Stream,
+        toxicity: f32,
+        attributes: Attributes,
+        lenient: bool,
+    ) -> Result<Self, AttributesError> {
+        attributes.check(lenient)?;
+        let pacer = shared_link(&attributes).map(|(rate, burst)| Arc::new(Pacer::new(rate, burst)));
+        Ok(Self { name, stream, toxicity, attributes, lenient, roll: 0, pacer })
     }
 
     /// The same toxic with another toxicity and attributes. Connections keep the link they share.
     ///
     /// # Errors
-    /// As [`Toxic::try_new`].
+    /// As when it was made.
     pub fn updated(
         &self,
         toxicity: f32,
         attributes: Attributes,
         now: Nanos,
     ) -> Result<Self, AttributesError> {
-        let mut new = Self::try_new(Arc::clone(&self.name), self.stream, toxicity, attributes)?;
-        if let (Some(old), Some(rate)) = (&self.pacer, shared_rate(&new.attributes)) {
-            old.set_rate(rate, now);
+        let mut new = Self::build(Arc::clone(&self.name), self.stream, toxicity, attributes, self.lenient)?;
+        new.roll = self.roll;
+        if let (Some(old), Some((rate, burst))) = (&self.pacer, shared_link(&new.attributes)) {
+            old.set_rate(rate, burst, now);
             new.pacer = Some(Arc::clone(old));
         }
         Ok(new)
+    }
+
+    /// The same toxic with a new draw of whether it affects each connection.
+    #[must_use]
+    pub fn rolled_again(&self) -> Self {
+        Self { roll: self.roll + 1, ..self.clone() }
     }
 
     /// Its name, unique within the proxy.
@@ -237,25 +378,48 @@ impl Toxic {
         &self.attributes
     }
 
-    /// Whether it affects a connection: decided once, as long as its toxicity stays.
+    /// Whether it affects a connection: decided once, as long as its toxicity stays and it is not rolled again.
     pub fn hits(&self, identity: &Identity) -> bool {
-        fires(identity.draw(&self.name, "toxicity"), f64::from(self.toxicity))
+        fires(self.share_draw(identity), f64::from(self.toxicity))
     }
 
-    /// What is decided about a connection, where something is: by a cut, and by any toxic that does not affect
-    /// every connection.
+    fn share_draw(&self, identity: &Identity) -> u64 {
+        match self.roll {
+            0 => identity.draw(&self.name, "toxicity"),
+            roll => identity.draw(&self.name, &format!("toxicity {roll}")),
+        }
+    }
+
+    /// What is decided about a connection, where something is: by a cut, by corruption, and by any toxic that does
+    /// not affect every connection.
     pub fn decide(&self, identity: &Identity) -> Option<Decision> {
         let (draw, action, parameters) = match &self.attributes {
+            Attributes::Corrupt { offset: Some(offset), .. } => {
+                let draw = corrupt::seed(identity, &self.name, 0).draw();
+                (draw, "corrupt", Parameters::Offset(offset.unsigned_abs()))
+            }
+            Attributes::Corrupt { mean_bytes: Some(_), .. } => return self.decide_next(identity, 0),
             Attributes::Cut { mean_bytes, action } => {
                 let draw = cut::draw(identity, &self.name);
                 (draw, action.name(), Parameters::After(cut::after(draw, *mean_bytes)))
             }
             _ if self.toxicity >= 1.0 => return None,
-            other => {
-                (identity.draw(&self.name, "toxicity"), other.kind(), Parameters::Toxicity(self.toxicity))
-            }
+            other => (self.share_draw(identity), other.kind(), Parameters::Toxicity(self.toxicity)),
         };
         Some(Decision { rule: Arc::clone(&self.name), draw, fires: self.hits(identity), action, parameters })
+    }
+
+    /// What is decided once it has struck a connection so many times, where it strikes more than once.
+    pub fn decide_next(&self, identity: &Identity, strikes: u64) -> Option<Decision> {
+        let Attributes::Corrupt { mean_bytes: Some(mean), .. } = self.attributes else { return None };
+        let seed = corrupt::seed(identity, &self.name, strikes);
+        Some(Decision {
+            rule: Arc::clone(&self.name),
+            draw: seed.draw(),
+            fires: self.hits(identity),
+            action: "corrupt",
+            parameters: Parameters::After(corrupt::gap(&seed, mean)),
+        })
     }
 
     /// The machine for one connection; `None` where bytes just pass.
@@ -263,13 +427,20 @@ impl Toxic {
         let name = Arc::clone(&self.name);
         Some(match &self.attributes {
             Attributes::Noop => return None,
-            Attributes::Latency { latency, jitter } => {
-                Box::new(latency::Latency::new(*latency, *jitter, identity.seed(&self.name, "jitter")))
+            Attributes::Latency { .. } => {
+                Box::new(latency::Latency::new(&self.attributes, identity.seed(&self.name, "jitter")))
             }
-            Attributes::Bandwidth { rate, .. } => match &self.pacer {
+            Attributes::Bandwidth { rate, burst, .. } => match &self.pacer {
                 Some(pacer) => Box::new(bandwidth::Shared::new(Arc::clone(pacer))),
-                None => Box::new(bandwidth::Bandwidth::new(kilobytes(*rate))),
+                None => Box::new(bandwidth::Bandwidth::new(kilobytes(*rate), burst.unsigned_abs())),
             },
+            Attributes::Corrupt { .. } => Box::new(corrupt::Corrupt::new(name, &self.attributes, identity)),
+            Attributes::Stall { bytes } => Box::new(stall::Stall::new(name, *bytes)),
+            Attributes::PacketLoss { .. } => Box::new(packet_loss::PacketLoss::new(
+                name,
+                &self.attributes,
+                identity.seed(&self.name, "loss"),
+            )),
             Attributes::SlowClose { delay } => Box::new(slow_close::SlowClose::new(*delay)),
             Attributes::Timeout { timeout } => Box::new(timeout::Timeout::new(name, *timeout, now)),
             Attributes::ResetPeer { timeout } => Box::new(reset_peer::ResetPeer::new(name, *timeout)),
@@ -289,9 +460,10 @@ pub(crate) fn kilobytes(rate: i64) -> u64 {
     u64::try_from(rate).unwrap_or(0).saturating_mul(1000)
 }
 
-fn shared_rate(attributes: &Attributes) -> Option<u64> {
+/// Bytes per second and burst of a link that all connections share.
+fn shared_link(attributes: &Attributes) -> Option<(u64, u64)> {
     match attributes {
-        Attributes::Bandwidth { rate, shared: true } => Some(kilobytes(*rate)),
+        Attributes::Bandwidth { rate, burst, shared: true } => Some((kilobytes(*rate), burst.unsigned_abs())),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ mod routes;
 mod serve;
 mod uri;
 
-pub(crate) use model::{proxy_spec, toxic as toxic_of};
+pub(crate) use model::{proxy_spec, set_attribute, toxic as toxic_of};
 pub(crate) use routes::Endpoint;
 pub(crate) use serve::serve;
 pub(crate) use uri::escaped;

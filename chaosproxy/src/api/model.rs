@@ -2,7 +2,9 @@
 //! absent, only the first JSON value counts, the content type does not matter; only outages, which it does not have,
 //! refuse unknown keys. What has the wrong type is told in the words of Go's decoder. Writing keeps its order of keys.
 
-use chaosproxy_path::{Attributes, CutAction, Stream};
+use std::sync::Arc;
+
+use chaosproxy_path::{Attributes, CutAction, Distribution, Stream, Table};
 use mockreg_proto::document;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
@@ -10,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use crate::admission::{Admission, OverLimit};
 use crate::live::Entry;
 use crate::proxy::{ProxySpec, ProxyUpdate, ProxyView};
 use crate::toxic::Toxic;
@@ -19,6 +22,9 @@ const PROXY: &str = "toxiproxy.Proxy";
 const PROXY_IN_LIST: &str = "struct { toxiproxy.Proxy; Enabled *bool \"json:\\\"enabled\\\"\" }";
 const UPDATE: &str = "struct { Attributes interface {} \"json:\\\"attributes\\\"\"; Toxicity float32 \
                       \"json:\\\"toxicity\\\"\" }";
+
+/// Bytes of a file of delays: its longest, in twenty figures a line.
+const LONGEST_TABLE: u64 = 4 << 20;
 
 /// Why `packet_loss` is not there.
 const NO_PACKET_LOSS: &str = "invalid toxic type: packet_loss deletes bytes from the stream, which is corruption \
@@ -102,7 +108,7 @@ impl<'a> Fields<'a> {
         self.read(name, "string", |value| value.as_str().map(str::to_owned))
     }
 
-    fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+    pub(crate) fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
         self.read(name, "bool", Value::as_bool)
     }
 
@@ -186,6 +192,7 @@ fn spec(fields: &Fields<'_>) -> Result<ProxySpec, ApiError> {
         label: fields.string("label")?.filter(|label| !label.is_empty()),
         seed: fields.whole("seed")?,
         enabled: fields.boolean("enabled")?.unwrap_or(true),
+        admission: update(fields)?.terms(Admission::default()),
     })
 }
 
@@ -200,24 +207,34 @@ pub(crate) fn proxy_specs(value: &Value) -> Result<Vec<ProxySpec>, ApiError> {
 
 /// A change of a proxy.
 pub(crate) fn proxy_update(value: &Value) -> Result<ProxyUpdate, ApiError> {
-    let fields = Fields::of(value, PROXY, "Proxy")?;
+    update(&Fields::of(value, PROXY, "Proxy")?)
+}
+
+fn update(fields: &Fields<'_>) -> Result<ProxyUpdate, ApiError> {
+    let over_limit = fields.string("over_limit")?.map(|name| {
+        let unknown = || ApiError::bad_body(format_args!("over_limit must be refuse or hold, not {name}"));
+        OverLimit::parse(&name).ok_or_else(unknown)
+    });
     Ok(ProxyUpdate {
         listen: fields.string("listen")?,
         upstream: fields.string("upstream")?,
         enabled: fields.boolean("enabled")?,
+        accept_delay_ms: fields.whole("accept_delay_ms")?,
+        max_connections: fields.whole("max_connections")?,
+        over_limit: over_limit.transpose()?,
     })
 }
 
 /// A toxic to be created.
-pub(crate) fn toxic(value: &Value) -> Result<Toxic, ApiError> {
-    let mut toxic = toxic_head(value)?;
+pub(crate) fn toxic(value: &Value, strict: bool) -> Result<Toxic, ApiError> {
+    let mut toxic = toxic_head(value, strict)?;
     create_attributes(value, &mut toxic.attributes)?;
     Ok(toxic)
 }
 
 /// A toxic to be created, its attributes still at their defaults: the reference checks stream, kind and name before
 /// it looks at them.
-pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
+pub(crate) fn toxic_head(value: &Value, strict: bool) -> Result<Toxic, ApiError> {
     let fields = Fields::of(value, "toxics.ToxicWrapper", "ToxicWrapper")?;
     let kind = fields.string("type")?.unwrap_or_default();
     let name = fields.string("name")?.filter(|name| !name.is_empty());
@@ -233,7 +250,8 @@ pub(crate) fn toxic_head(value: &Value) -> Result<Toxic, ApiError> {
     };
     let unknown =
         || ApiError::bad_request(if kind == "packet_loss" { NO_PACKET_LOSS } else { "invalid toxic type" });
-    let attributes = Attributes::defaults(&kind).ok_or_else(unknown)?;
+    let is_there = strict || kind != "packet_loss";
+    let attributes = Attributes::defaults(&kind).filter(|_| is_there).ok_or_else(unknown)?;
     Ok(Toxic { name, stream, spelt, toxicity, attributes })
 }
 
@@ -261,6 +279,27 @@ pub(crate) fn merge_toxic(
     Ok(())
 }
 
+/// Sets one attribute, or the toxicity, to a number; whole attributes are rounded.
+///
+/// # Errors
+/// The toxic has no such attribute, or none that is a number.
+pub(crate) fn set_attribute(
+    name: &str,
+    value: f64,
+    attributes: &mut Attributes,
+    toxicity: &mut f32,
+) -> Result<(), ApiError> {
+    match (name, attributes.number_mut(name)) {
+        (_, Some(number)) => *number = value.round() as i64,
+        ("toxicity", None) => *toxicity = value as f32,
+        _ => {
+            let kind = attributes.kind();
+            return Err(ApiError::bad_body(format_args!("a {kind} toxic has no number {name} to be moved")));
+        }
+    }
+    Ok(())
+}
+
 fn merge(attributes: &mut Attributes, body: &Fields<'_>) -> Result<(), ApiError> {
     let owner = go_type(attributes);
     let given = &body.object("attributes", &format!("toxics.{owner}"), owner)?;
@@ -276,27 +315,49 @@ fn merge_one(
 ) -> Result<(), ApiError> {
     let mismatch = |wanted| given.mismatch(&format!("attributes.{key}"), value, wanted);
     let integer = if matches!(attributes, Attributes::Slicer { .. }) { "int" } else { "int64" };
+    if let Some(number) = attributes.number_mut(key) {
+        *number = integer_of(value).ok_or_else(|| mismatch(integer))?;
+        return Ok(());
+    }
     match (attributes, key) {
-        (Attributes::Latency { latency: n, .. }, "latency")
-        | (Attributes::Latency { jitter: n, .. }, "jitter")
-        | (Attributes::Bandwidth { rate: n, .. }, "rate")
-        | (Attributes::SlowClose { delay: n } | Attributes::Slicer { delay: n, .. }, "delay")
-        | (Attributes::Timeout { timeout: n } | Attributes::ResetPeer { timeout: n }, "timeout")
-        | (Attributes::Slicer { average_size: n, .. }, "average_size")
-        | (Attributes::Slicer { size_variation: n, .. }, "size_variation")
-        | (Attributes::LimitData { bytes: n }, "bytes")
-        | (Attributes::Cut { mean_bytes: n, .. }, "mean_bytes") => {
-            *n = integer_of(value).ok_or_else(|| mismatch(integer))?;
-        }
         (Attributes::Bandwidth { shared, .. }, "shared") => {
             *shared = value.as_bool().ok_or_else(|| mismatch("bool"))?;
         }
         (Attributes::Cut { action, .. }, "action") => {
             *action = cut_action(value.as_str().ok_or_else(|| mismatch("string"))?)?;
         }
+        (Attributes::Latency { distribution, .. }, "distribution") => {
+            *distribution = distribution_of(value.as_str().ok_or_else(|| mismatch("string"))?)?;
+        }
+        (Attributes::Latency { distribution, .. }, "file") => {
+            *distribution = table_of(value.as_str().ok_or_else(|| mismatch("string"))?)?;
+        }
+        (Attributes::PacketLoss { loss_rate: n, .. }, "loss_rate")
+        | (Attributes::PacketLoss { correlation: n, .. }, "correlation") => {
+            *n = value.as_f64().ok_or_else(|| mismatch("float64"))?;
+        }
         _ => {}
     }
     Ok(())
+}
+
+fn distribution_of(name: &str) -> Result<Distribution, ApiError> {
+    Distribution::parse(name).ok_or_else(|| {
+        ApiError::bad_body(format_args!(
+            "distribution must be uniform, normal, pareto or lognormal, not {name}; measured delays are given by file"
+        ))
+    })
+}
+
+/// Delays from a file of this machine.
+fn table_of(path: &str) -> Result<Distribution, ApiError> {
+    let fail = |problem: &dyn std::fmt::Display| ApiError::bad_body(format_args!("file {path}: {problem}"));
+    let metadata = std::fs::metadata(path).map_err(|error| fail(&error))?;
+    if !metadata.is_file() || metadata.len() > LONGEST_TABLE {
+        return Err(fail(&format_args!("is no file of at most {LONGEST_TABLE} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
+    Table::parse(path, &text).map(|table| Distribution::Table(Arc::new(table))).map_err(|error| fail(&error))
 }
 
 /// As Go's decoder has it, so that `100.5` and `1e3` are no integers; `-0` is one, which is read as a fraction here.
@@ -316,6 +377,9 @@ const fn go_type(attributes: &Attributes) -> &'static str {
         Attributes::Slicer { .. } => "SlicerToxic",
         Attributes::LimitData { .. } => "LimitDataToxic",
         Attributes::Cut { .. } => "CutToxic",
+        Attributes::Corrupt { .. } => "CorruptToxic",
+        Attributes::Stall { .. } => "StallToxic",
+        Attributes::PacketLoss { .. } => "PacketLossToxic",
         Attributes::Noop => "NoopToxic",
     }
 }
@@ -363,16 +427,29 @@ fn go_float(number: f32) -> Box<RawValue> {
     RawValue::from_string(text).expect("a finite number is JSON")
 }
 
+/// The same for a share, which is never far out.
+fn shortest(share: f64) -> Box<RawValue> {
+    RawValue::from_string(share.to_string()).expect("a finite number is JSON")
+}
+
 impl Serialize for AttributesJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut json = serializer.serialize_map(None)?;
         match self.0 {
-            Attributes::Latency { latency, jitter } => {
+            Attributes::Latency { latency, jitter, distribution } => {
                 json.serialize_entry("latency", latency)?;
                 json.serialize_entry("jitter", jitter)?;
+                match distribution {
+                    Distribution::Uniform => {}
+                    Distribution::Table(table) => json.serialize_entry("file", table.name())?,
+                    other => json.serialize_entry("distribution", other.name())?,
+                }
             }
-            Attributes::Bandwidth { rate, shared } => {
+            Attributes::Bandwidth { rate, burst, shared } => {
                 json.serialize_entry("rate", rate)?;
+                if *burst > 0 {
+                    json.serialize_entry("burst", burst)?;
+                }
                 if *shared {
                     json.serialize_entry("shared", shared)?;
                 }
@@ -386,10 +463,24 @@ impl Serialize for AttributesJson<'_> {
                 json.serialize_entry("size_variation", size_variation)?;
                 json.serialize_entry("delay", delay)?;
             }
-            Attributes::LimitData { bytes } => json.serialize_entry("bytes", bytes)?,
+            Attributes::LimitData { bytes } | Attributes::Stall { bytes } => {
+                json.serialize_entry("bytes", bytes)?;
+            }
             Attributes::Cut { mean_bytes, action } => {
                 json.serialize_entry("mean_bytes", mean_bytes)?;
                 json.serialize_entry("action", action)?;
+            }
+            Attributes::Corrupt { offset, mean_bytes, bits } => {
+                for (name, value) in [("offset", offset), ("mean_bytes", mean_bytes)] {
+                    if let Some(value) = value {
+                        json.serialize_entry(name, value)?;
+                    }
+                }
+                json.serialize_entry("bits", bits)?;
+            }
+            Attributes::PacketLoss { loss_rate, correlation } => {
+                json.serialize_entry("loss_rate", &shortest(*loss_rate))?;
+                json.serialize_entry("correlation", &shortest(*correlation))?;
             }
             Attributes::Noop => {}
         }
@@ -416,6 +507,13 @@ impl Serialize for ProxyJson<'_> {
         }
         if let Some(seed) = proxy.seed {
             json.serialize_entry("seed", &seed)?;
+        }
+        if proxy.admission.accept_delay_ms > 0 {
+            json.serialize_entry("accept_delay_ms", &proxy.admission.accept_delay_ms)?;
+        }
+        if let Some(max) = proxy.admission.max_connections {
+            json.serialize_entry("max_connections", &max)?;
+            json.serialize_entry("over_limit", &proxy.admission.over_limit)?;
         }
         json.end()
     }

@@ -12,10 +12,10 @@ use super::error::ApiError;
 use super::model::{self, Fields, ProxyJson, ToxicJson};
 use super::uri;
 use crate::metrics;
-use crate::outage::OutageKind;
+use crate::outage::{Manner, OutageKind};
 use crate::proxy::{ProxyError, ProxyView};
 use crate::server::Core;
-use crate::timeline::{self, Timeline};
+use crate::timeline::Timeline;
 
 type Answer = Result<Response<Full<Bytes>>, ApiError>;
 
@@ -165,7 +165,7 @@ async fn update_proxy(core: &Core, name: &str, body: &[u8]) -> Answer {
 async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
     let proxy = core.proxies.get(name).await?;
     let value = model::first_value(body)?;
-    let mut toxic = model::toxic_head(&value)?;
+    let mut toxic = model::toxic_head(&value, core.is_strict())?;
     if proxy.has_toxic(&toxic.name()).await {
         return Err(ProxyError::ToxicExists.into());
     }
@@ -217,14 +217,20 @@ async fn populate(core: &Core, body: &[u8]) -> Answer {
 async fn begin_outage(core: &Core, body: &[u8]) -> Answer {
     let value = model::first_value(body)?;
     let fields = Fields::of(&value, "Outage", "Outage")?;
-    fields.only(&["proxy", "kind", "for_ms", "share"])?;
+    fields.only(&["proxy", "kind", "for_ms", "share", "period_ms", "duty", "seeded_phase"])?;
     let name = fields.string("proxy")?.ok_or_else(|| ProxyError::MissingField("proxy".into()))?;
     let kind = fields.string("kind")?.ok_or_else(|| ProxyError::MissingField("kind".into()))?;
     let kind = OutageKind::parse(&kind).map_err(ApiError::bad_request)?;
-    let share = timeline::checked(fields.float("share")?).map_err(ApiError::bad_request)?;
+    let manner = Manner {
+        share: fields.float("share")?,
+        period_ms: fields.whole("period_ms")?,
+        duty: fields.float("duty")?,
+        seeded_phase: fields.boolean("seeded_phase")?,
+    };
+    let manner = manner.of(kind).map_err(ApiError::bad_request)?;
     let for_ms = fields.whole("for_ms")?;
     let proxy = core.proxies.get(&name).await?;
-    Ok(json(core, StatusCode::CREATED, &core.proxies.outages.begin(proxy, kind, share, for_ms).await))
+    Ok(json(core, StatusCode::CREATED, &core.proxies.outages.begin(proxy, kind, manner, for_ms).await))
 }
 
 fn show_outage(core: &Core, id: &str) -> Answer {

@@ -58,6 +58,7 @@ impl Proxy {
             state: tokio::sync::Mutex::new(State::new(spec)),
             tasks: Mutex::default(),
         });
+        proxy.publish(&*proxy.state.lock().await).await;
         if spec.enabled {
             proxy.enable(&mut *proxy.state.lock().await).await?;
         }
@@ -75,6 +76,7 @@ impl Proxy {
             toxics: of(Stream::Upstream).chain(of(Stream::Downstream)).cloned().collect(),
             label: self.live.label.to_string(),
             seed: self.seed,
+            admission: state.admission,
         }
     }
 
@@ -102,6 +104,11 @@ impl Proxy {
             None => false,
         };
         let enabled = update.enabled.unwrap_or(state.enabled);
+        let terms = update.terms(state.admission);
+        if terms != state.admission {
+            state.admission = terms;
+            self.publish(&state).await;
+        }
         if moves || upstream != state.upstream {
             self.disable(&mut state).await;
             if let Some(listen) = update.listen.clone().filter(|_| moves) {
@@ -158,8 +165,10 @@ impl Proxy {
             return Err(ProxyError::ToxicExists);
         }
         let stream = toxic.stream_as_spelt().into();
-        let entry = Entry { id: state.next_id, revision: 0, toxic: toxic.realise()?, stream };
+        let toxic = toxic.realise(self.live.ground.strict_compat)?;
+        let entry = Entry { id: state.next_id, revision: 0, toxic, stream };
         state.next_id += 1;
+        self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
         state.toxics.push(entry.clone());
         self.publish(&state).await;
         Ok(entry)
@@ -186,6 +195,9 @@ impl Proxy {
         change(&mut attributes, &mut toxicity)?;
         let now = self.live.ground.clock.now();
         entry.toxic = entry.toxic.updated(toxicity, attributes, now).map_err(ProxyError::from)?;
+        if self.live.ground.strict_compat {
+            entry.toxic = entry.toxic.rolled_again();
+        }
         entry.revision += 1;
         let entry = entry.clone();
         self.publish(&state).await;
@@ -199,9 +211,20 @@ impl Proxy {
     pub(crate) async fn remove_toxic(&self, name: &str) -> Result<(), ProxyError> {
         let mut state = self.state.lock().await;
         let index = state.position(name)?;
-        state.toxics.remove(index);
+        let removed = state.toxics.remove(index);
+        self.roll_before(&mut state, index, removed.toxic.stream());
         self.publish(&state).await;
         Ok(())
+    }
+
+    /// Where the reference is followed, a toxic decides anew about every connection when the next of its direction
+    /// comes or goes: the one before place `index`.
+    fn roll_before(&self, state: &mut State, index: usize, stream: Stream) {
+        let before = state.toxics.iter_mut().take(index).rfind(|entry| entry.toxic.stream() == stream);
+        if let Some(entry) = before.filter(|_| self.live.ground.strict_compat) {
+            entry.toxic = entry.toxic.rolled_again();
+            entry.revision += 1;
+        }
     }
 
     /// Makes every connection from now on decide about a partial outage of this share, whenever that begins.
@@ -226,8 +249,9 @@ impl Proxy {
         if let Err(error) = self.reconcile(&mut state).await {
             tracing::error!(proxy = %self.live.name, %error, "the outage could not change the listener");
         }
-        if force.kind == OutageKind::Down {
-            self.reset_live("outage:down").await;
+        if force.kind.is_down() {
+            let is_flap = force.kind == OutageKind::Flap;
+            self.reset_live(if is_flap { "outage:flap" } else { "outage:down" }).await;
         }
     }
 

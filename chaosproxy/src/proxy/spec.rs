@@ -4,6 +4,7 @@ use chaosproxy_path::AttributesError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::admission::{Admission, OverLimit};
 use crate::listen::{AddressError, ListenError};
 use crate::live::Entry;
 
@@ -23,6 +24,8 @@ pub struct ProxySpec {
     pub seed: Option<u64>,
     /// Whether it listens from the start.
     pub enabled: bool,
+    /// Terms for new connections.
+    pub admission: Admission,
 }
 
 impl ProxySpec {
@@ -35,6 +38,7 @@ impl ProxySpec {
             label: None,
             seed: None,
             enabled: true,
+            admission: Admission::default(),
         }
     }
 }
@@ -66,6 +70,9 @@ pub enum ProxyError {
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// No outage of that kind goes so.
+    #[error("{0}")]
+    Outage(String),
     /// There is no outage with that id.
     #[error("outage not found")]
     OutageNotFound,
@@ -91,6 +98,8 @@ pub(crate) struct ProxyView {
     pub(crate) label: String,
     /// The seed of its own, where one was given.
     pub(crate) seed: Option<u64>,
+    /// Terms for new connections.
+    pub(crate) admission: Admission,
 }
 
 /// A change of a proxy; what is absent stays.
@@ -102,4 +111,24 @@ pub(crate) struct ProxyUpdate {
     pub(crate) upstream: Option<String>,
     /// On or off.
     pub(crate) enabled: Option<bool>,
+    /// Another delay before the dial.
+    pub(crate) accept_delay_ms: Option<u64>,
+    /// Another limit of connections; zero is none.
+    pub(crate) max_connections: Option<u64>,
+    /// Another fate of those beyond.
+    pub(crate) over_limit: Option<OverLimit>,
+}
+
+impl ProxyUpdate {
+    /// The terms for new connections after this change.
+    pub(crate) fn terms(&self, current: Admission) -> Admission {
+        Admission {
+            accept_delay_ms: self.accept_delay_ms.unwrap_or(current.accept_delay_ms),
+            max_connections: match self.max_connections {
+                Some(max) => Some(max).filter(|max| *max > 0),
+                None => current.max_connections,
+            },
+            over_limit: self.over_limit.unwrap_or(current.over_limit),
+        }
+    }
 }

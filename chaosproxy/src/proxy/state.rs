@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::door::Door;
 use super::spec::{ProxyError, ProxySpec};
+use crate::admission::Admission;
 use crate::listen::{self, AddressError};
 use crate::live::{Entry, Orders};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
@@ -30,6 +31,7 @@ pub(super) struct State {
     pub(super) next_id: u64,
     pub(super) outages: BTreeMap<u64, Force>,
     pub(super) announced: Vec<f64>,
+    pub(super) admission: Admission,
 }
 
 impl State {
@@ -43,6 +45,7 @@ impl State {
             next_id: 1,
             outages: BTreeMap::new(),
             announced: Vec::new(),
+            admission: spec.admission,
         }
     }
 
@@ -78,13 +81,14 @@ impl State {
     }
 
     pub(super) fn is_down(&self) -> bool {
-        self.outages.values().any(|force| force.kind == OutageKind::Down)
+        self.outages.values().any(|force| force.kind.is_down())
     }
 
     /// Writes all of it into orders.
     pub(super) fn write(&self, orders: &mut Orders) {
         let any = |kind| self.outages.values().any(|force| force.kind == kind);
         orders.toxics = self.toxics.clone().into();
+        orders.admission = self.admission;
         orders.black_hole = any(OutageKind::BlackHole);
         orders.silent = any(OutageKind::Silent);
         let partial = self.outages.values().filter(|force| force.kind == OutageKind::Partial);

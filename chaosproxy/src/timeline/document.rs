@@ -14,7 +14,7 @@ pub struct Timeline {
     pub events: Vec<TimelineEvent>,
 }
 
-/// One thing to happen. It has one of `at_ms` and `after_bytes`, and one of `outage` and `toxic`.
+/// One thing to happen. It has one of `at_ms` and `after_bytes`, and one of `outage`, `toxic` and `ramp`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimelineEvent {
@@ -35,9 +35,45 @@ pub struct TimelineEvent {
     /// Share of a partial outage, above 0 and at most 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub share: Option<f64>,
+    /// Milliseconds from one time down to the next, of a flap.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub period_ms: Option<u64>,
+    /// Share of each period that a flap is down, between 0 and 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub duty: Option<f64>,
+    /// Whether a flap begins where the seed decides.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seeded_phase: Option<bool>,
     /// A toxic as the toxics API takes it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub toxic: Option<serde_json::Value>,
+    /// A change of a toxic that is there, over the time that the event lasts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ramp: Option<Ramp>,
+}
+
+/// One attribute of a toxic moved evenly from a value to another, in steps of at most 100 ms. It stays there at the end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ramp {
+    /// Name of the toxic, which is to be there when the event begins.
+    pub toxic: String,
+    /// Name of the attribute; or `toxicity`.
+    pub attribute: String,
+    /// Value at the beginning.
+    pub from: f64,
+    /// Value at the end.
+    pub to: f64,
+}
+
+impl Ramp {
+    /// The value after `step` of so many steps.
+    pub(super) fn value(&self, step: u64, steps: u64) -> f64 {
+        if step >= steps {
+            return self.to;
+        }
+        self.from + (self.to - self.from) * (step as f64 / steps as f64)
+    }
 }
 
 /// Why a timeline was refused.
@@ -106,7 +142,7 @@ pub struct EventView {
     pub index: usize,
     /// Name of the proxy.
     pub proxy: String,
-    /// `outage:KIND` or `toxic:NAME`.
+    /// `outage:KIND`, `toxic:NAME` or `ramp:TOXIC.ATTRIBUTE`.
     pub what: String,
     /// When it is to begin.
     pub planned: Planned,

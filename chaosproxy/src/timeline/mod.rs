@@ -10,12 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api;
-use crate::outage::{DEFAULT_SHARE, OutageKind};
+use crate::outage::{DEFAULT_SHARE, Manner, OutageKind};
 use crate::proxies::Proxies;
 
 use document::EVENTS;
 pub use document::{
-    EventState, EventView, Planned, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
+    EventState, EventView, Planned, Ramp, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
 };
 use run::{Action, Board, Plan, Run};
 
@@ -65,8 +65,8 @@ impl Schedule {
         }
         self.replace(&plans)?;
         for plan in &plans {
-            if let Action::Outage(OutageKind::Partial, share) = plan.action {
-                plan.proxy.announce(share.unwrap_or(DEFAULT_SHARE)).await;
+            if let Action::Outage(OutageKind::Partial, manner) = plan.action {
+                plan.proxy.announce(manner.share.unwrap_or(DEFAULT_SHARE)).await;
             }
         }
         Ok(())
@@ -142,10 +142,30 @@ impl Schedule {
             (None, Some(bytes)) => Planned::AfterBytes(bytes),
             _ => return Err("needs one of at_ms and after_bytes".to_owned()),
         };
-        let action = match (&event.outage, &event.toxic) {
-            (Some(kind), None) => Action::Outage(OutageKind::parse(kind)?, checked(event.share)?),
-            (None, Some(toxic)) => Action::Toxic(api::toxic_of(toxic).map_err(|error| error.to_string())?),
-            _ => return Err("needs one of outage and toxic".to_owned()),
+        let manner = Manner {
+            share: event.share,
+            period_ms: event.period_ms,
+            duty: event.duty,
+            seeded_phase: event.seeded_phase,
+        };
+        if event.outage.is_none() && manner != Manner::default() {
+            return Err("share, period_ms, duty and seeded_phase are of outages".to_owned());
+        }
+        let action = match (&event.outage, &event.toxic, &event.ramp) {
+            (Some(kind), None, None) => {
+                let kind = OutageKind::parse(kind)?;
+                Action::Outage(kind, manner.of(kind)?)
+            }
+            (None, None, Some(ramp)) => {
+                if !(ramp.from.is_finite() && ramp.to.is_finite()) {
+                    return Err("ramp.from and ramp.to must be numbers".to_owned());
+                }
+                Action::Ramp(ramp.clone())
+            }
+            (None, Some(toxic), None) => Action::Toxic(
+                api::toxic_of(toxic, self.proxies.ground.strict_compat).map_err(|error| error.to_string())?,
+            ),
+            _ => return Err("needs one of outage, toxic and ramp".to_owned()),
         };
         let instant = matches!(action, Action::Outage(kind, _) if kind.is_instant());
         if event.for_ms.is_none() && !instant {
@@ -157,15 +177,5 @@ impl Schedule {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Fields are replaced whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A share that can be one.
-pub(crate) fn checked(share: Option<f64>) -> Result<Option<f64>, String> {
-    match share {
-        Some(share) if !(share > 0.0 && share <= 1.0) => {
-            Err("share must be above 0 and at most 1".to_owned())
-        }
-        share => Ok(share),
     }
 }

@@ -4,19 +4,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::document::{EventState, EventView, Planned, TimelineState};
+use super::document::{EventState, EventView, Planned, Ramp, TimelineState};
+use crate::api;
 use crate::clock::Clock;
-use crate::outage::OutageKind;
+use crate::outage::{Manner, OutageKind};
 use crate::proxies::Proxies;
 use crate::proxy::Proxy;
 use crate::toxic::Toxic;
 
+/// The longest step of a ramp.
+const RAMP_STEP_MS: u64 = 100;
+
 /// What an event does.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    Outage(OutageKind, Option<f64>),
+    Outage(OutageKind, Manner),
     Toxic(Toxic),
+    Ramp(Ramp),
 }
 
 /// An event that can be.
@@ -43,6 +49,7 @@ impl Board {
             what: match &plan.action {
                 Action::Outage(kind, _) => format!("outage:{}", kind.name()),
                 Action::Toxic(toxic) => format!("toxic:{}", toxic.name()),
+                Action::Ramp(ramp) => format!("ramp:{}.{}", ramp.toxic, ramp.attribute),
             },
             planned: plan.planned,
             for_ms: plan.for_ms,
@@ -115,10 +122,10 @@ impl Run {
     /// Has it happen, from begin to end.
     async fn begin(&mut self) -> Result<(), String> {
         match self.plan.action.clone() {
-            Action::Outage(kind, share) => {
+            Action::Outage(kind, manner) => {
                 self.note_start();
                 let proxy = Arc::clone(&self.plan.proxy);
-                let outage = self.proxies.outages.begin(proxy, kind, share, None).await;
+                let outage = self.proxies.outages.begin(proxy, kind, manner, None).await;
                 if !kind.is_instant() {
                     self.last().await;
                     let _ended_by_hand = self.proxies.outages.end(outage.id).await;
@@ -129,6 +136,30 @@ impl Run {
                 self.note_start();
                 self.last().await;
                 let _removed_by_hand = self.plan.proxy.remove_toxic(&toxic.name()).await;
+            }
+            Action::Ramp(ramp) => self.ramp(&ramp).await?,
+        }
+        Ok(())
+    }
+
+    /// Moves the attribute step by step, at times counted from the start; ends early with the timeline.
+    async fn ramp(&mut self, ramp: &Ramp) -> Result<(), String> {
+        let lasts = self.plan.for_ms.unwrap_or(0);
+        let steps = lasts.div_ceil(RAMP_STEP_MS).max(1);
+        let start = Instant::now();
+        for step in 0..=steps {
+            let at = start + Duration::from_millis(lasts * step / steps);
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                _ = self.stopped.changed() => return Ok(()),
+            }
+            let value = ramp.value(step, steps);
+            let change = |attributes: &mut _, toxicity: &mut _| {
+                api::set_attribute(&ramp.attribute, value, attributes, toxicity)
+            };
+            self.plan.proxy.update_toxic(&ramp.toxic, change).await.map_err(|error| error.to_string())?;
+            if step == 0 {
+                self.note_start();
             }
         }
         Ok(())

@@ -541,13 +541,14 @@ fn outages_are_begun_shown_and_ended() {
         (
             r#"{"proxy":"source","kind":"down","duration_ms":null}"#,
             400,
-            "bad request body: unknown key `duration_ms`; known are proxy, kind, for_ms, share",
+            "bad request body: unknown key `duration_ms`; known are proxy, kind, for_ms, share, \
+             period_ms, duty, seeded_phase",
         ),
         (r#"{"proxy":"none","kind":"down"}"#, 404, "proxy not found"),
         (
             r#"{"proxy":"source","kind":"flap"}"#,
             400,
-            "outage kind flap is not supported yet; use several down outages",
+            "a flap needs period_ms, from one time down to the next",
         ),
         (r#"{"proxy":"source","kind":"partial","share":0}"#, 400, "share must be above 0 and at most 1"),
     ] {

@@ -134,18 +134,19 @@ fn events_that_cannot_be_are_refused() {
         json!({"proxy": "source", "at_ms": 0, "after_bytes": 1, "for_ms": 1, "outage": "down"}),
         "one of at_ms",
     );
-    refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1}), "one of outage and toxic");
+    refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1}), "one of outage, toxic and ramp");
     refuse(json!({"proxy": "source", "at_ms": 0, "outage": "down"}), "needs for_ms");
-    refuse(
-        json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "flap"}),
-        "flap is not supported yet",
-    );
+    refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "flap"}), "a flap needs period_ms");
     refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "dawn"}), "unknown outage kind dawn");
     refuse(
         json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "partial", "share": 2}),
         "share must be",
     );
     refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "toxic": {"type": "x"}}), "invalid toxic type");
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "duty": 0.1, "toxic": {"type": "noop"}}),
+        "duty and seeded_phase are of outages",
+    );
     refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outagge": "down"}), "did you mean `outage`?");
     refuse(json!({"proxy": "source", "at_ms": -1, "for_ms": 1, "outage": "down"}), "request body:1:");
     assert_eq!(server.timeline().events.len(), 0, "nothing was put");

@@ -68,6 +68,7 @@ pub(crate) fn ours_answers_as_recorded() {
 pub(crate) fn ours_is_strict() {
     let script = Script::read(RECORD);
     check(&script, true, |call| match &call.ours {
+        Some(Ours { strict: Some(answer), .. }) => answer.clone(),
         Some(ours) if !script.reasons[&ours.because].undone_by_strict => slipped(&ours.answer),
         _ => call.answer.clone(),
     });
@@ -107,14 +108,14 @@ pub(crate) fn the_record_is_true() {
 }
 
 fn record(call: &mut Call, real: Answer, ours: &Answer, strict: &Answer) {
-    let because = call.ours.take().map_or_else(String::new, |ours| ours.because);
+    let (because, newer) = call.ours.take().map_or_else(Default::default, |ours| (ours.because, ours.strict));
     if *ours != plain(&real) || *strict != real {
         let mut answer = ours.clone();
         answer.text = answer.text.trim_end_matches('\n').to_owned();
         if !answer.headers.iter().any(|header| header == "content-type: application/json") {
             answer.text.clone_from(&ours.text);
         }
-        call.ours = Some(Ours { because, answer });
+        call.ours = Some(Ours { because, answer, strict: newer });
     }
     call.answer = real;
 }

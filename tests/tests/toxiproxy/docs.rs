@@ -21,7 +21,7 @@ pub(crate) fn compare() {
         }
     }
     for why in transfers::reasons().values() {
-        if !guide.contains(&format!("| {why} |")) {
+        if !guide.contains(&format!("| {why} | no |")) {
             missing.push((*why).to_owned());
         }
     }

@@ -70,6 +70,9 @@ pub(crate) struct Ours {
     pub(crate) because: String,
     #[serde(flatten)]
     pub(crate) answer: Answer,
+    /// Strictly, where that is neither this nor the record: an answer of a later version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) strict: Option<Answer>,
 }
 
 /// What a server answered.

@@ -1,5 +1,7 @@
 //! The chain in simulated time: a source that always has something to send, a reader that takes what leaves.
 
+mod delays;
+mod faults;
 mod properties;
 mod toxics;
 

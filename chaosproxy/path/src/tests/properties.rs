@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::CutAction;
+use crate::{CutAction, Distribution};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -20,8 +20,11 @@ enum Event {
 /// Toxics that keep every byte.
 fn lossless() -> impl Strategy<Value = Attributes> {
     prop_oneof![
-        (0..40i64, 0..20i64).prop_map(|(latency, jitter)| Attributes::Latency { latency, jitter }),
-        (1..100_000i64, any::<bool>()).prop_map(|(rate, shared)| Attributes::Bandwidth { rate, shared }),
+        (1..40i64, 0..20i64, distribution()).prop_map(|(latency, jitter, distribution)| {
+            Attributes::Latency { latency, jitter, distribution }
+        }),
+        (1..100_000i64, 0..100_000i64, any::<bool>())
+            .prop_map(|(rate, burst, shared)| Attributes::Bandwidth { rate, burst, shared }),
         (0..100i64).prop_map(|delay| Attributes::SlowClose { delay }),
         (1..2000i64, 0..100i64).prop_map(|(size, delay)| Attributes::Slicer {
             average_size: size,
@@ -31,7 +34,14 @@ fn lossless() -> impl Strategy<Value = Attributes> {
         Just(Attributes::Noop),
         Just(Attributes::Cut { mean_bytes: i64::MAX, action: CutAction::Reset }),
         Just(Attributes::LimitData { bytes: i64::MAX }),
+        Just(Attributes::Stall { bytes: i64::MAX }),
+        Just(Attributes::Corrupt { offset: Some(i64::MAX), mean_bytes: None, bits: 1 }),
     ]
+}
+
+fn distribution() -> impl Strategy<Value = Distribution> {
+    use Distribution as D;
+    prop_oneof![Just(D::Uniform), Just(D::Normal), Just(D::Pareto), Just(D::Lognormal)]
 }
 
 fn event() -> impl Strategy<Value = Event> {

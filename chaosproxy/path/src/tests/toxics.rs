@@ -1,16 +1,16 @@
 //! What each toxic promises, to the nanosecond and the byte.
 
 use super::*;
-use crate::{CutAction, Parameters, exponential};
+use crate::{CutAction, Distribution, Parameters, exponential};
 
 const FOREVER: Nanos = 3_600_000 * MILLISECOND;
 
 fn latency(latency: i64, jitter: i64) -> Attributes {
-    Attributes::Latency { latency, jitter }
+    Attributes::Latency { latency, jitter, distribution: Distribution::Uniform }
 }
 
 fn rate(rate: i64) -> Attributes {
-    Attributes::Bandwidth { rate, shared: false }
+    Attributes::Bandwidth { rate, burst: 0, shared: false }
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn latency_counts_from_the_receive_time() {
 /// turns (8 kB each), also those whose bytes come in small pieces.
 #[test]
 fn a_shared_link_is_shared_fairly_and_never_exceeded() {
-    let narrow = toxic("narrow", Attributes::Bandwidth { rate: 8000, shared: true });
+    let narrow = toxic("narrow", Attributes::Bandwidth { rate: 8000, burst: 0, shared: true });
     let mut chains: Vec<_> = (1..=8).map(|i| seeded(1, i, std::slice::from_ref(&narrow))).collect();
     let mut outcomes: Vec<_> = chains.iter().map(|_| Outcome::default()).collect();
     for tick in 0..1000 {

@@ -3,13 +3,16 @@
 //! A piece leaves when the last of its bytes would have passed the link: `max(arrival, previous departure) +
 //! size / rate`. Only a little is queued (ten milliseconds of the rate); the rest stays with the sender, whose
 //! upload then goes at the rate of the link. Rate zero stalls until the toxic changes or goes.
+//!
+//! A link that has been idle lets a burst through at once: a bucket of that many bytes, filled at the rate. It is kept
+//! as a time, that at which the link would be free without it, and a burst is allowed to run ahead of that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::item::{Item, Nanos, Payload};
 use crate::machine::{Machine, Queue, Step};
-use crate::pacer::{Pacer, duration};
+use crate::pacer::{Pacer, ahead, duration};
 use crate::toxic::{Attributes, kilobytes};
 
 /// Pieces a second: each is a millisecond of the rate.
@@ -24,16 +27,19 @@ const LONGEST_TURN: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Bandwidth {
     rate: u64,
+    /// How far departures may run ahead of the link: the time that a burst takes on it.
+    ahead: Nanos,
     queue: Queue,
+    /// When the link will be free, in a time that runs `ahead` of the real one.
     free_at: Nanos,
 }
 
 impl Bandwidth {
-    pub(crate) fn new(rate: u64) -> Self {
-        Self { rate, queue: Queue::default(), free_at: 0 }
+    pub(crate) fn new(rate: u64, burst: u64) -> Self {
+        Self { rate, ahead: ahead(burst, rate), queue: Queue::default(), free_at: 0 }
     }
 
-    /// Size and departure of the next piece.
+    /// Size of the next piece, and when the link is free after it.
     fn next(&self) -> Option<(u64, Option<Nanos>)> {
         let head = self.queue.front()?;
         let start = self.free_at.max(head.at);
@@ -44,6 +50,11 @@ impl Bandwidth {
                 Some((piece, duration(piece, self.rate).map(|time| start + time)))
             }
         }
+    }
+
+    /// When what leaves the link at `free` departs, having come at `at`.
+    fn departure(&self, free: Nanos, at: Nanos) -> Nanos {
+        free.saturating_sub(self.ahead).max(at)
     }
 }
 
@@ -67,15 +78,16 @@ impl Machine for Bandwidth {
     }
 
     fn poll(&mut self, now: Nanos) -> Step {
-        match self.next() {
-            None => Step::Wait(None),
-            Some((piece, Some(due))) if due <= now => {
+        let Some((piece, free)) = self.next() else { return Step::Wait(None) };
+        let at = self.queue.front().map_or(now, |head| head.at);
+        match free.map(|free| (free, self.departure(free, at))) {
+            Some((free, due)) if due <= now => {
                 let mut item = self.queue.pop_up_to(piece).expect("there is a head, its piece was computed");
-                self.free_at = due;
+                self.free_at = free;
                 item.at = due;
                 Step::Pass(item)
             }
-            Some((_, due)) => Step::Wait(due),
+            later => Step::Wait(later.map(|(_, due)| due)),
         }
     }
 
@@ -84,10 +96,11 @@ impl Machine for Bandwidth {
     }
 
     fn update(&mut self, attributes: &Attributes, now: Nanos) {
-        if let Attributes::Bandwidth { rate, .. } = attributes {
+        if let Attributes::Bandwidth { rate, burst, .. } = attributes {
             self.rate = kilobytes(*rate);
-            // Time that passed at the old rate gives no credit at the new one.
-            self.free_at = now;
+            self.ahead = ahead(burst.unsigned_abs(), self.rate);
+            // Time that passed at the old rate gives no credit at the new one: the bucket is empty.
+            self.free_at = now + self.ahead;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Latency: every piece of data leaves `latency` ± `jitter` after it was received, in order.
+//! Latency: every piece of data leaves a drawn delay after it was received, in order.
 //!
 //! Departures are logical times, `max(stamp + delay, previous departure)`, so a late timer delays one piece and
 //! never the next. Ends are not delayed on their own; they wait for the data before them. The delay itself never
@@ -6,15 +6,15 @@
 
 use std::collections::VecDeque;
 
-use mockreg_proto::seed::{Seed, below};
+use mockreg_proto::seed::Seed;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
+use crate::delay::{Delay, longest};
 use crate::item::{Item, MILLISECOND, Nanos, Payload};
 use crate::machine::{Machine, Queue, Step};
 use crate::recent::Recent;
 use crate::toxic::Attributes;
-use crate::toxics::milliseconds;
 
 /// A head later than this means that the reader is slow, not the timer: ours are some tens of microseconds late.
 const LAG: Nanos = 5 * MILLISECOND;
@@ -23,8 +23,8 @@ const HEADROOM: u64 = 256 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Latency {
-    latency: i64,
-    jitter: i64,
+    delay: Delay,
+    longest: Nanos,
     draws: Box<ChaCha8Rng>,
     queue: Queue,
     /// Departures of what is queued, one for each.
@@ -35,39 +35,26 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    pub(crate) fn new(latency: i64, jitter: i64, seed: Seed) -> Self {
-        Self {
-            latency,
-            jitter,
+    pub(crate) fn new(attributes: &Attributes, seed: Seed) -> Self {
+        let mut latency = Self {
+            delay: Delay::Constant(0),
+            longest: MILLISECOND,
             draws: Box::new(ChaCha8Rng::from_seed(seed.key())),
             queue: Queue::default(),
             departures: VecDeque::new(),
             last_departure: 0,
-            delivered: Recent::new(longest(latency, jitter)),
+            delivered: Recent::new(MILLISECOND),
             lagging_until: 0,
-        }
-    }
-
-    /// The delay of the next piece. One draw a piece, so that the n-th piece has the n-th delay.
-    fn delay(&mut self) -> Nanos {
-        let jitter = u64::try_from(self.jitter).unwrap_or(0);
-        let offset = match jitter {
-            0 => 0,
-            _ => below(self.draws.next_u64(), jitter.saturating_mul(2)) as i64 - self.jitter,
         };
-        milliseconds(self.latency.saturating_add(offset))
+        latency.update(attributes, 0);
+        latency
     }
-}
-
-/// The longest delay, the window over which delivery is measured.
-fn longest(latency: i64, jitter: i64) -> Nanos {
-    milliseconds(latency.saturating_add(jitter.max(0))).max(MILLISECOND)
 }
 
 impl Machine for Latency {
     fn takes(&mut self, now: Nanos) -> u64 {
         if self.departures.front().is_some_and(|due| due + LAG < now) {
-            self.lagging_until = now + longest(self.latency, self.jitter);
+            self.lagging_until = now + self.longest;
         }
         if now >= self.lagging_until {
             return u64::MAX;
@@ -76,9 +63,10 @@ impl Machine for Latency {
         allowed.saturating_sub(self.queue.cost())
     }
 
+    /// One draw a piece, so that the n-th piece has the n-th delay.
     fn offer(&mut self, mut item: Item, _now: Nanos) {
         if matches!(item.payload, Payload::Data(_)) {
-            item.stamp += self.delay();
+            item.stamp = item.stamp.saturating_add_signed(self.delay.draw(&mut self.draws));
         }
         let departure = item.stamp.max(item.at).max(self.last_departure);
         self.last_departure = departure;
@@ -104,9 +92,10 @@ impl Machine for Latency {
     }
 
     fn update(&mut self, attributes: &Attributes, _now: Nanos) {
-        if let Attributes::Latency { latency, jitter } = attributes {
-            (self.latency, self.jitter) = (*latency, *jitter);
-            self.delivered = Recent::new(longest(*latency, *jitter));
+        if let Attributes::Latency { latency, jitter, distribution } = attributes {
+            self.delay = Delay::new(*latency, *jitter, distribution);
+            self.longest = longest(*latency, *jitter, distribution);
+            self.delivered = Recent::new(self.longest);
         }
     }
 

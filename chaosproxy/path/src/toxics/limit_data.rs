@@ -17,7 +17,7 @@ pub(crate) struct LimitData {
 
 impl LimitData {
     pub(crate) fn new(name: Arc<str>, limit: i64) -> Self {
-        Self { name, limit: limit.unsigned_abs(), passed: 0, queue: Queue::default() }
+        Self { name, limit: limit.max(0).unsigned_abs(), passed: 0, queue: Queue::default() }
     }
 
     /// Zero closes with the first data, not before; any other limit as soon as it is reached.
@@ -57,7 +57,7 @@ impl Machine for LimitData {
 
     fn update(&mut self, attributes: &Attributes, _now: Nanos) {
         if let Attributes::LimitData { bytes } = attributes {
-            self.limit = bytes.unsigned_abs();
+            self.limit = bytes.max(&0).unsigned_abs();
         }
     }
 

@@ -1,12 +1,15 @@
 //! One toxic a file. Each is a machine of a few fields; what they share is the queue in `machine`.
 
 pub(crate) mod bandwidth;
+pub(crate) mod corrupt;
 pub(crate) mod cut;
 pub(crate) mod latency;
 pub(crate) mod limit_data;
+pub(crate) mod packet_loss;
 pub(crate) mod reset_peer;
 pub(crate) mod slicer;
 pub(crate) mod slow_close;
+pub(crate) mod stall;
 pub(crate) mod timeout;
 
 use crate::item::{MILLISECOND, Nanos};

@@ -15,7 +15,8 @@ const LONGEST_DELAY: u64 = 86_400_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Slicer {
-    average: u64,
+    /// Pieces up to this long stay whole.
+    longest: u64,
     variation: u64,
     delay: Nanos,
     draws: Box<ChaCha8Rng>,
@@ -26,7 +27,7 @@ pub(crate) struct Slicer {
 impl Slicer {
     pub(crate) fn new(attributes: &Attributes, seed: Seed) -> Self {
         let mut slicer = Self {
-            average: 1,
+            longest: 1,
             variation: 0,
             delay: 0,
             draws: Box::new(ChaCha8Rng::from_seed(seed.key())),
@@ -37,11 +38,12 @@ impl Slicer {
         slicer
     }
 
-    /// Halves a piece, off the middle by at most the variation, until it is short enough; returns its first part.
+    /// Halves a piece, off the middle by at most the variation, until it is short enough; returns its first part. A
+    /// variation larger than the piece, which crashes the reference, takes all but a byte or a byte only.
     fn first_piece(&mut self, mut len: u64) -> u64 {
-        while len > self.average + self.variation {
-            let offset = below(self.draws.next_u64(), 2 * self.variation + 1);
-            len = (len / 2 + offset).saturating_sub(self.variation).clamp(1, len - 1);
+        while len > self.longest {
+            let offset = below(self.draws.next_u64(), self.variation.saturating_mul(2).saturating_add(1));
+            len = (len / 2).saturating_add(offset).saturating_sub(self.variation).clamp(1, len - 1);
         }
         len
     }
@@ -76,9 +78,9 @@ impl Machine for Slicer {
 
     fn update(&mut self, attributes: &Attributes, _now: Nanos) {
         if let Attributes::Slicer { average_size, size_variation, delay } = attributes {
-            self.average = average_size.unsigned_abs().max(1);
-            self.variation = size_variation.unsigned_abs().min(self.average);
-            self.delay = delay.unsigned_abs().min(LONGEST_DELAY) * 1000;
+            self.longest = average_size.saturating_add(*size_variation).max(1).unsigned_abs();
+            self.variation = size_variation.max(&0).unsigned_abs();
+            self.delay = delay.max(&0).unsigned_abs().min(LONGEST_DELAY) * 1000;
         }
     }
 

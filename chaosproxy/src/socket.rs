@@ -63,7 +63,9 @@ pub(crate) fn write(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 
 /// One system call under readiness. A short result means that the socket is drained or full, so readiness is
 /// cleared at once instead of by another call that fails: for small requests that call is a good part of the cost.
-fn nonblocking(
+///
+/// `len` is what a full result would be; zero where a short one means nothing.
+pub(crate) fn nonblocking(
     socket: &TcpStream,
     interest: Interest,
     len: usize,

@@ -43,7 +43,9 @@ pub(crate) fn read<T>(socket: &TcpStream, len: u64, take: impl FnOnce(&[u8]) -> 
     SCRATCH.with_borrow_mut(|scratch| {
         let len = scratch.len().min(usize::try_from(len).unwrap_or(usize::MAX));
         let buffer = &mut scratch[..len];
-        match nonblocking(socket, Interest::READABLE, len, || Ok(rustix::io::read(socket, &mut *buffer)?)) {
+        match nonblocking(socket, Interest::READABLE, len, || {
+            Ok(rustix::net::recv(socket, &mut *buffer, rustix::net::RecvFlags::empty())?.0)
+        }) {
             Ok(Some(0)) => Read::End,
             Ok(Some(n)) => Read::Bytes(take(&buffer[..n])),
             Ok(None) => Read::Empty,

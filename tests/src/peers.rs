@@ -117,8 +117,9 @@ impl HaProxy {
     /// It does not start, or the folder has no room.
     pub fn start(folder: &Path, upstream: &str, global: &str, defaults: &str) -> Self {
         let address = free_address();
+        // Pipes are kept few: it takes its limit of connections from the descriptors that they leave.
         let text = format!(
-            "global\n nbthread 1\n{global}\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n \
+            "global\n nbthread 1\n maxpipes 100\n{global}\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n \
              timeout server 1h\n{defaults}\nlisten bench\n bind {address}\n server upstream {upstream}\n"
         );
         let config = folder.join(format!("haproxy-{}.cfg", address.replace(':', "-")));

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use e2e::measure::memory_folder;
 use e2e::peers::{HaProxy, Toxiproxy};
@@ -11,6 +12,9 @@ use e2e::server::Server;
 use e2e::{processor, program};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// No read lasts longer: a proxy that serves nobody any more is not waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One proxy in front of the server.
 pub(crate) struct Subject {
@@ -81,6 +85,7 @@ pub(crate) fn everyone(upstream: &str) -> Subjects {
 pub(crate) fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
     stream.set_nodelay(true).expect("a fresh socket");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a fresh socket");
     stream
 }
 

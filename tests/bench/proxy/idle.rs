@@ -7,7 +7,7 @@ use crate::bed::{answering, ask, everyone, most_descriptors};
 /// As many as are wanted; each takes two descriptors of the proxy, and two of this process, which is client and server.
 const CONNECTIONS: usize = 10_000;
 /// Descriptors for everything else.
-const SPARE: usize = 200;
+const SPARE: usize = 600;
 
 pub(crate) fn run() {
     let connections = CONNECTIONS.min((most_descriptors() - SPARE) / 2);

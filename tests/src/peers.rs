@@ -119,8 +119,9 @@ impl HaProxy {
         let address = free_address();
         // Pipes are kept few: it takes its limit of connections from the descriptors that they leave.
         let text = format!(
-            "global\n nbthread 1\n maxpipes 100\n{global}\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n \
-             timeout server 1h\n{defaults}\nlisten bench\n bind {address}\n server upstream {upstream}\n"
+            "global\n nbthread 1\n maxpipes 100\n{global}\ndefaults\n mode tcp\n timeout connect 5s\n \
+             timeout client 1h\n timeout server 1h\n{defaults}\n\
+             listen bench\n bind {address}\n server upstream {upstream}\n"
         );
         let config = folder.join(format!("haproxy-{}.cfg", address.replace(':', "-")));
         std::fs::write(&config, text).expect("room in the folder");

@@ -27,8 +27,8 @@ const fn ms(n: u64) -> Duration {
 
 /// A delay is what was asked for, within 0.3 ms: medians of 21 one-way transits with and without it, at the same pace,
 /// seen by a client that polls instead of sleeping: a machine that was idle for some milliseconds is slow to wake up,
-/// and what that costs client and server is none of the proxy's. It makes the proxy later too, never earlier, so of three
-/// such trials the best one counts.
+/// and what that costs client and server is none of the proxy's. It makes the proxy later too, never earlier, so of
+/// three such trials the best one counts.
 #[test]
 fn latency_is_exact() {
     let _alone = alone();

@@ -106,7 +106,17 @@ async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<TcpStream>
         }
         visit.record.set_state(ConnectionState::Dialing);
     }
-    let connect = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&*orders.upstream));
+    let connect = async {
+        let mut connect = std::pin::pin!(TcpStream::connect(&*orders.upstream));
+        // A near server has answered by the next look at the sockets; a timer set before it would wake the runtime up
+        // once more for each connection.
+        tokio::select! {
+            biased;
+            result = &mut connect => return Ok(result),
+            () = tokio::task::yield_now() => {}
+        }
+        tokio::time::timeout(DIAL_TIMEOUT, connect).await
+    };
     let live = Arc::clone(&visit.live);
     let failed = |error: &dyn std::fmt::Display| {
         // Once in a row: during an outage behind the proxy every client would add the same line.

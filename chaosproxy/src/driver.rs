@@ -5,14 +5,17 @@
 //! Nothing here waits while it holds bytes outside a chain or a remainder, so a live change or a dropped wait
 //! loses none.
 
+mod lane;
+
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use chaosproxy_path::{Chain, End, Nanos, Out, Stream, Strike};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
 use crate::clock::{Clock, Timer};
+use crate::driver::lane::Lane;
 use crate::live::{ConnectionState, Entry, Kill, Orders, Visit};
 use crate::socket::{self, READ_SIZE, Read};
 
@@ -32,32 +35,6 @@ pub(crate) enum Ending {
     Stall(Strike),
     /// By order.
     Killed(Kill),
-}
-
-/// One direction. Lane 0 is upstream and reads socket 0, the client's; lane 1 is downstream and reads socket 1.
-#[derive(Debug)]
-struct Lane {
-    stream: Stream,
-    chain: Chain,
-    /// Left the chain; the destination has not taken it yet.
-    remainder: Bytes,
-    /// The source may send more.
-    reading: bool,
-    /// The destination got everything it will get.
-    over: bool,
-    credit: u64,
-    wake: Option<Nanos>,
-}
-
-impl Lane {
-    fn wants_bytes(&self) -> bool {
-        self.reading && self.credit > 0 && self.remainder.is_empty()
-    }
-
-    fn abandon(&mut self) {
-        (self.over, self.reading, self.wake) = (true, false, None);
-        self.remainder.clear();
-    }
 }
 
 /// A toxic the chains have.
@@ -89,15 +66,8 @@ impl<'a> Driver<'a> {
         let clock = visit.live.ground.clock;
         let identity = visit.live.identity(visit.record.ordinal);
         let limit = visit.live.ground.buffer_limit;
-        let lanes = [Stream::Upstream, Stream::Downstream].map(|stream| Lane {
-            stream,
-            chain: Chain::new(identity.clone(), limit),
-            remainder: Bytes::new(),
-            reading: true,
-            over: false,
-            credit: 0,
-            wake: None,
-        });
+        let lanes = [Stream::Upstream, Stream::Downstream]
+            .map(|stream| Lane::new(stream, Chain::new(identity.clone(), limit)));
         let timer = Timer::new(clock);
         let known = Vec::new();
         Self { visit, clock, timer, sockets, lanes, broken: [false; 2], known, held: false, budget: 0 }
@@ -130,6 +100,7 @@ impl<'a> Driver<'a> {
                 self.obey()?;
             }
             if self.held {
+                self.lanes.iter_mut().for_each(Lane::return_pipe);
                 self.visit.changed().await.map_err(Ending::Killed)?;
                 self.obey()?;
             } else if self.turn()? {
@@ -242,15 +213,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Writes the remainder. Whether it is gone.
+    /// Writes what is on its way. Whether all of it went.
     fn flush(&mut self, lane: usize) -> bool {
-        while !self.lanes[lane].remainder.is_empty() {
-            match socket::write(&self.sockets[1 - lane], &self.lanes[lane].remainder) {
+        while !self.lanes[lane].is_flushed() {
+            match self.lanes[lane].write(&self.sockets[1 - lane]) {
                 Ok(0) => return false,
-                Ok(n) => {
-                    self.lanes[lane].remainder.advance(n);
-                    self.count_sent(lane, n);
-                }
+                Ok(n) => self.count_sent(lane, n),
                 Err(_) => {
                     self.lose(1 - lane);
                     return false;
@@ -260,12 +228,19 @@ impl<'a> Driver<'a> {
         true
     }
 
-    /// Reads into the chain, or past an empty one straight into the destination. Whether there is something new.
+    /// Reads into the chain, or past an empty one straight into the destination, or into a pipe to it. Whether there
+    /// is something new.
     fn take(&mut self, lane: usize) -> bool {
         if !self.lanes[lane].wants_bytes() {
             return false;
         }
-        let read = if self.lanes[lane].chain.is_transparent() { self.relay(lane) } else { self.offer(lane) };
+        let read = if !self.lanes[lane].chain.is_transparent() {
+            self.offer(lane)
+        } else if self.has_pipe(lane) {
+            self.splice(lane)
+        } else {
+            self.relay(lane)
+        };
         let end = match read {
             Read::Empty => return false,
             Read::Bytes(n) => {
@@ -281,6 +256,20 @@ impl<'a> Driver<'a> {
         self.lanes[lane].reading = false;
         self.lanes[lane].chain.offer_end(end, self.clock.now());
         true
+    }
+
+    /// Whether the next bytes go through a pipe, which is borrowed if need be.
+    fn has_pipe(&mut self, lane: usize) -> bool {
+        let lane = &mut self.lanes[lane];
+        if lane.is_bulk() && lane.pipe.is_none() {
+            lane.pipe = self.visit.live.ground.pipes.lend();
+        }
+        lane.pipe.is_some()
+    }
+
+    fn splice(&mut self, lane: usize) -> Read<usize> {
+        let pipe = self.lanes[lane].pipe.as_mut().expect("it was lent a moment ago");
+        pipe.fill(&self.sockets[lane])
     }
 
     fn offer(&mut self, lane: usize) -> Read<usize> {
@@ -302,6 +291,7 @@ impl<'a> Driver<'a> {
         match read {
             Read::Bytes((len, Ok(written), rest)) => {
                 self.lanes[lane].remainder = rest;
+                self.lanes[lane].note_read(len);
                 self.count_sent(lane, written);
                 Read::Bytes(len)
             }
@@ -328,13 +318,14 @@ impl<'a> Driver<'a> {
         self.broken[socket] = true;
         self.lanes[1 - socket].abandon();
         let from = &mut self.lanes[socket];
-        if !from.wants_bytes() && from.remainder.is_empty() && from.chain.held() == 0 {
+        if !from.wants_bytes() && from.is_flushed() && from.chain.held() == 0 {
             from.abandon();
         }
     }
 
     /// Sleeps until a socket is ready for what is wanted of it, something is due, or orders change.
     async fn wait(&mut self) -> Result<(), Ending> {
+        self.lanes.iter_mut().for_each(Lane::return_pipe);
         let interests = [self.interest(0), self.interest(1)];
         let wake = self.wake();
         let [client, server] = &self.sockets;
@@ -359,14 +350,14 @@ impl<'a> Driver<'a> {
     /// What is wanted of a socket. One that is not read is watched for a reset, so that an abort is not overlooked.
     fn interest(&self, socket: usize) -> Option<Interest> {
         let reads = self.lanes[socket].wants_bytes().then_some(Interest::READABLE);
-        let writes = (!self.lanes[1 - socket].remainder.is_empty()).then_some(Interest::WRITABLE);
+        let writes = (!self.lanes[1 - socket].is_flushed()).then_some(Interest::WRITABLE);
         let aborts = (reads.is_none() && !self.broken[socket]).then_some(Interest::ERROR);
         [reads, writes, aborts].into_iter().flatten().reduce(Interest::add)
     }
 
     /// When time will have something to do. A lane whose destination is full waits for that instead.
     fn wake(&self) -> Option<Nanos> {
-        let timed = self.lanes.iter().filter(|lane| !lane.over && lane.remainder.is_empty());
+        let timed = self.lanes.iter().filter(|lane| !lane.over && lane.is_flushed());
         timed.filter_map(|lane| lane.wake).min()
     }
 }

@@ -41,6 +41,7 @@ mod live;
 pub mod log;
 mod metrics;
 mod outage;
+mod pipe;
 mod proxies;
 mod proxy;
 mod server;

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Outcome};
 use crate::decisions::Decisions;
 use crate::ledger::{Ledger, Whose};
+use crate::pipe::Pipes;
 
 /// How long a change waits for live connections to apply it. They do within microseconds; one that is busy closing
 /// is not worth a hanging API.
@@ -33,6 +34,8 @@ pub(crate) struct Ground {
     pub(crate) ledger: Arc<Ledger>,
     /// Bytes held for each direction of a connection.
     pub(crate) buffer_limit: u64,
+    /// Lent to directions without toxics.
+    pub(crate) pipes: Arc<Pipes>,
     /// Whether deviations from the reference are undone.
     pub(crate) strict_compat: bool,
 }

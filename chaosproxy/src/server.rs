@@ -177,6 +177,7 @@ impl Builder {
             clock: Clock::start(),
             ledger: Arc::new(ledger),
             buffer_limit: self.buffer_limit.max(LEAST_BUFFER_LIMIT),
+            pipes: Arc::default(),
             strict_compat: self.strict_compat,
         };
         let runtime = runtime(self.threads).map_err(StartError::Runtime)?;

@@ -43,7 +43,9 @@ pub(crate) fn read<T>(socket: &TcpStream, len: u64, take: impl FnOnce(&[u8]) -> 
     SCRATCH.with_borrow_mut(|scratch| {
         let len = scratch.len().min(usize::try_from(len).unwrap_or(usize::MAX));
         let buffer = &mut scratch[..len];
-        match nonblocking(socket, Interest::READABLE, len, || Ok(rustix::io::read(socket, &mut *buffer)?)) {
+        match nonblocking(socket, Interest::READABLE, len, || {
+            Ok(rustix::net::recv(socket, &mut *buffer, rustix::net::RecvFlags::empty())?.0)
+        }) {
             Ok(Some(0)) => Read::End,
             Ok(Some(n)) => Read::Bytes(take(&buffer[..n])),
             Ok(None) => Read::Empty,
@@ -63,7 +65,9 @@ pub(crate) fn write(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 
 /// One system call under readiness. A short result means that the socket is drained or full, so readiness is
 /// cleared at once instead of by another call that fails: for small requests that call is a good part of the cost.
-fn nonblocking(
+///
+/// `len` is what a full result would be; zero where a short one means nothing.
+pub(crate) fn nonblocking(
     socket: &TcpStream,
     interest: Interest,
     len: usize,

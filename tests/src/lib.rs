@@ -8,6 +8,7 @@ pub mod fake_registry;
 pub mod measure;
 pub mod memory;
 pub mod peers;
+pub mod processor;
 pub mod program;
 pub mod server;
 pub mod stub;

@@ -43,7 +43,42 @@ pub fn interleave(rounds: usize, mut candidates: Vec<Candidate<'_>>) -> Samples 
     Samples(samples)
 }
 
+/// Lets the candidates take turns at a trial that has two costs, such as seconds on the clock and seconds of a
+/// processor: one warm-up each that does not count, then `rounds` that do.
+pub fn interleave_costs<C>(
+    rounds: usize,
+    candidates: &[(&'static str, C)],
+    mut trial: impl FnMut(&C) -> [f64; 2],
+) -> [Samples; 2] {
+    let empty = || candidates.iter().map(|(name, _)| (*name, Vec::new())).collect::<Vec<_>>();
+    let mut samples = [empty(), empty()];
+    for round in 0..=rounds {
+        for (index, (_, candidate)) in candidates.iter().enumerate() {
+            let costs = trial(candidate);
+            if round > 0 {
+                for (samples, cost) in samples.iter_mut().zip(costs) {
+                    samples[index].1.push(cost);
+                }
+            }
+        }
+    }
+    samples.map(Samples)
+}
+
 impl Samples {
+    /// What each candidate cost, in a unit of which a second has `per_second`, and how many times more each other one
+    /// cost than the first, pair by pair.
+    pub fn costs(&self, unit: &str, per_second: f64) -> String {
+        let mut table = String::new();
+        for (name, seconds) in &self.0 {
+            let costs: Vec<f64> = seconds.iter().map(|s| s * per_second).collect();
+            let (low, middle, high) = spread(&costs);
+            let _ =
+                writeln!(table, "{name:<24} {middle:9.3} {unit}  ({low:.3}–{high:.3}, n = {})", costs.len());
+        }
+        table + &self.ratio_lines()
+    }
+
     /// How many times faster the first candidate was than each other, pair by pair: one line each.
     pub fn table(&self, unit: &str, amount: f64) -> String {
         let mut table = String::new();
@@ -53,13 +88,18 @@ impl Samples {
             let _ =
                 writeln!(table, "{name:<24} {middle:9.2} {unit}  ({low:.2}–{high:.2}, n = {})", rates.len());
         }
+        table + &self.ratio_lines()
+    }
+
+    fn ratio_lines(&self) -> String {
+        let mut lines = String::new();
         for (name, ratios) in self.ratios() {
             let (low, middle, high) = spread(&ratios);
             let first = self.0[0].0;
             let _ =
-                writeln!(table, "{first} / {name}: {middle:.2}×  ({low:.2}–{high:.2}, n = {})", ratios.len());
+                writeln!(lines, "{first} / {name}: {middle:.2}×  ({low:.2}–{high:.2}, n = {})", ratios.len());
         }
-        table
+        lines
     }
 
     fn ratios(&self) -> Vec<(&'static str, Vec<f64>)> {
@@ -76,6 +116,19 @@ impl Samples {
     /// The record cannot be written.
     pub fn report(&self, name: &str, what: &str, unit: &str, amount: f64) {
         println!("{what}\n{}", self.table(unit, amount));
+        self.record(name, what, &json!({"value": amount, "unit": unit.trim_end_matches("/s")}));
+    }
+
+    /// The same for costs; a ratio above one says that the first candidate cost less.
+    ///
+    /// # Panics
+    /// The record cannot be written.
+    pub fn report_costs(&self, name: &str, what: &str, unit: &str, per_second: f64) {
+        println!("{what}\n{}", self.costs(unit, per_second));
+        self.record(name, what, &json!({"value": 1.0 / per_second, "unit": format!("s a {unit}")}));
+    }
+
+    fn record(&self, name: &str, what: &str, amount: &Value) {
         let Ok(date) = std::env::var("BENCH_RECORD") else { return };
         let ratios = self.ratios().into_iter().map(|(name, ratios)| {
             let (low, median, high) = spread(&ratios);
@@ -87,7 +140,7 @@ impl Samples {
         let record = json!({
             "what": what,
             "command": format!("cargo bench -p e2e --bench {bench}"),
-            "amount": {"value": amount, "unit": unit.trim_end_matches("/s")},
+            "amount": amount,
             "seconds": seconds,
             "ratios_of_first": ratios.collect::<serde_json::Map<_, _>>(),
             "conditions": conditions(),
@@ -146,6 +199,18 @@ mod tests {
         let samples = Samples(vec![("ours", vec![1.0, 2.0, 4.0]), ("theirs", vec![2.0, 4.0, 4.0])]);
         assert_eq!(samples.ratios(), [("theirs", vec![2.0, 2.0, 1.0])]);
         assert!(samples.table("GB/s", 8.0).contains("ours / theirs: 2.00×  (1.00–2.00, n = 3)"));
+    }
+
+    #[test]
+    fn costs_are_taken_in_turns_without_the_warm_up() {
+        let mut turn = 0.0;
+        let [wall, cpu] = interleave_costs(2, &[("ours", 1.0), ("theirs", 2.0)], |factor| {
+            turn += 1.0;
+            [turn, factor * turn]
+        });
+        assert_eq!(wall.0, [("ours", vec![3.0, 5.0]), ("theirs", vec![4.0, 6.0])]);
+        assert_eq!(cpu.0, [("ours", vec![3.0, 5.0]), ("theirs", vec![8.0, 12.0])]);
+        assert!(cpu.costs("ms", 1000.0).contains("ours / theirs: 2.53×  (2.40–2.67, n = 2)"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The programs that mockreg is measured against, each with its files in one folder, which measurements put into
-//! memory: docker-registry with its file system storage, nginx that serves the folder itself.
+//! The programs that ours are measured against. Beside mockreg, each with its files in one folder, which measurements
+//! put into memory: docker-registry with its file system storage, nginx that serves the folder itself. Beside
+//! chaosproxy: HAProxy that passes TCP on, and Toxiproxy.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +25,22 @@ pub struct Nginx {
     child: Child,
     /// `host:port` of plain HTTP/1.1.
     pub address: String,
+}
+
+/// An HAProxy with one thread that passes connections on; killed when it is dropped.
+#[derive(Debug)]
+pub struct HaProxy {
+    child: Child,
+    /// `host:port` where it listens.
+    pub address: String,
+}
+
+/// A Toxiproxy without proxies; killed when it is dropped.
+#[derive(Debug)]
+pub struct Toxiproxy {
+    child: Child,
+    /// `host:port` of its API.
+    pub api: String,
 }
 
 impl DockerRegistry {
@@ -88,6 +105,70 @@ impl Drop for Nginx {
     fn drop(&mut self) {
         // Its master passes TERM on to the workers; a kill would leave them behind.
         let _ = run(Command::new("kill").arg(self.child.id().to_string()));
+        let _ = self.child.wait();
+    }
+}
+
+impl HaProxy {
+    /// Starts one in front of `upstream`, with its configuration in `folder`; `global` and `defaults` are lines added
+    /// to these sections.
+    ///
+    /// # Panics
+    /// It does not start, or the folder has no room.
+    pub fn start(folder: &Path, upstream: &str, global: &str, defaults: &str) -> Self {
+        let address = free_address();
+        // Pipes are kept few: it takes its limit of connections from the descriptors that they leave.
+        let text = format!(
+            "global\n nbthread 1\n maxpipes 100\n{global}\ndefaults\n mode tcp\n timeout connect 5s\n \
+             timeout client 1h\n timeout server 1h\n{defaults}\n\
+             listen bench\n bind {address}\n server upstream {upstream}\n"
+        );
+        let config = folder.join(format!("haproxy-{}.cfg", address.replace(':', "-")));
+        std::fs::write(&config, text).expect("room in the folder");
+        let mut haproxy = command("haproxy");
+        haproxy.args(["-db", "-q", "-f"]).arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = haproxy.spawn().expect("haproxy starts");
+        wait_for(&address);
+        Self { child, address }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Toxiproxy {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start() -> Self {
+        let api = free_address();
+        let (host, port) = api.split_once(':').expect("an address has a port");
+        let mut toxiproxy = command("toxiproxy-server");
+        toxiproxy.args(["-host", host, "-port", port]).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = toxiproxy.spawn().expect("toxiproxy-server starts");
+        wait_for(&api);
+        Self { child, api }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Toxiproxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }

@@ -8,5 +8,6 @@ mod harness;
 mod outages;
 mod program;
 mod records;
+mod splice;
 mod timeline;
 mod toxics;

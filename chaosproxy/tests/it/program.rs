@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::harness::*;
 
-fn program(arguments: &[&str]) -> Command {
+pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chaosproxy"));
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -19,7 +19,7 @@ fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -175,7 +175,9 @@ fn under_the_names_of_the_reference_it_answers_as_such() {
 }
 
 /// Starts the program and returns it with its ready line and the rest of its output.
-fn started(command: &mut Command) -> (Running, std::net::SocketAddr, BufReader<std::process::ChildStdout>) {
+pub(crate) fn started(
+    command: &mut Command,
+) -> (Running, std::net::SocketAddr, BufReader<std::process::ChildStdout>) {
     let mut running = Running(command.spawn().unwrap());
     let mut output = BufReader::new(running.0.stdout.take().unwrap());
     let mut line = String::new();

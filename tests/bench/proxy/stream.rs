@@ -1,0 +1,36 @@
+//! One download as fast as it goes: bytes a second, and processor time of the proxy for each.
+
+use std::io::Read;
+use std::net::TcpStream;
+
+use e2e::measure::{interleave_costs, size};
+
+use crate::bed::{everyone, fountain};
+
+/// What is downloaded before the clock starts: connections speed up first.
+const WARM_UP: u64 = 64 << 20;
+
+pub(crate) fn run() {
+    let subjects = everyone(&fountain());
+    let bytes = size(2_000_000_000, 200_000_000);
+    let gigabytes = bytes as f64 / 1e9;
+    let [wall, cpu] = interleave_costs(size(7, 2), &subjects, |proxy| {
+        let mut stream = proxy.connect();
+        swallow(&mut stream, WARM_UP);
+        proxy.cost(|| swallow(&mut stream, bytes))
+    });
+    let what = format!("One download of {gigabytes} GB through the proxy, one connection");
+    wall.report("proxy/stream", &what, "GB/s", gigabytes);
+    let what = format!("Processor time of the proxy for {what}");
+    cpu.report_costs("proxy/stream_cpu", &what, "CPU-s/GB", 1.0 / gigabytes);
+}
+
+fn swallow(stream: &mut TcpStream, bytes: u64) {
+    let mut buffer = vec![0; 256 << 10];
+    let mut received = 0;
+    while received < bytes {
+        let n = stream.read(&mut buffer).expect("the connection holds") as u64;
+        assert_ne!(n, 0, "the server sends without end");
+        received += n;
+    }
+}

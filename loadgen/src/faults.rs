@@ -99,6 +99,12 @@ fn event_body(event: &Event, proxy: &str) -> Value {
     if let Some(share) = event.share {
         body["share"] = json!(share);
     }
+    if let Some(period) = event.period {
+        body["period_ms"] = json!(period.0.as_millis() as u64);
+    }
+    if let Some(duty) = event.duty {
+        body["duty"] = json!(duty);
+    }
     if let Some(toxic) = &event.toxic {
         body["toxic"] = json!(ToxicBody::of(toxic));
     }
@@ -177,6 +183,23 @@ mod tests {
         assert_eq!(bodies[2]["attributes"], json!({"latency": 50, "jitter": 0}));
         assert_eq!(bodies[4]["attributes"], json!({"mean_bytes": 160_000_000, "action": "reset"}));
         assert_eq!(bodies[4]["stream"], "upstream");
+    }
+
+    #[test]
+    fn a_flap_is_passed_on_with_its_period() {
+        let mut file = load("network_resilience").unwrap();
+        let mut event = file.timeline[0].clone();
+        event.outage = Some(crate::scenario::Outage::Flap);
+        (event.period, event.duty, event.share) = (Some("2s".parse().unwrap()), Some(0.25), None);
+        let body = event_body(&event, "p");
+        assert_eq!(
+            (&body["outage"], &body["period_ms"], &body["duty"]),
+            (&json!("flap"), &json!(2000), &json!(0.25))
+        );
+        (event.period, event.duty) = (None, None);
+        file.timeline = vec![event];
+        file.scales.clear();
+        assert!(resolve(file, &Wishes::default()).unwrap_err().to_string().contains("`period`"));
     }
 
     #[test]

@@ -207,6 +207,12 @@ fn check(file: &ScenarioFile) -> Result<(), ScenarioError> {
         match (timed, acts) {
             (false, _) => Err(invalid(file, &key, "give exactly one of `at` and `after_bytes`")),
             (_, false) => Err(invalid(file, &key, "give exactly one of `outage` and `toxic`")),
+            _ if (event.outage == Some(Outage::Flap)) != event.period.is_some() => {
+                Err(invalid(file, &key, "`period` is of a `flap`, which needs it"))
+            }
+            _ if event.duty.is_some() && event.period.is_none() => {
+                Err(invalid(file, &key, "`duty` is of a `flap`"))
+            }
             _ if event.lasts.0.is_zero() => Err(invalid(file, &key, "`for` must be longer than 0")),
             _ => Ok(()),
         }

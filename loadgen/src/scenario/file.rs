@@ -177,6 +177,12 @@ pub struct Event {
     /// Share of new connections that a `partial` outage resets, 0..1. Default 0.5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
+    /// From one time down to the next, of a `flap`, which needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Span>,
+    /// Share of each period that a `flap` is down, 0..1. Default 0.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duty: Option<f64>,
     /// A toxic that is there for the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toxic: Option<Toxic>,
@@ -196,6 +202,8 @@ pub enum Outage {
     ResetAll,
     /// A seeded share of new connections reset at once.
     Partial,
+    /// Down and up in turn.
+    Flap,
 }
 
 /// What a criterion can be about.

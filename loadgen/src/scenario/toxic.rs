@@ -7,14 +7,16 @@ use super::Toxic;
 
 /// Types of toxic and their attributes.
 const KNOWN: &[(&str, &[&str])] = &[
-    ("latency", &["latency", "jitter"]),
-    ("bandwidth", &["rate", "shared"]),
+    ("latency", &["latency", "jitter", "distribution", "file"]),
+    ("bandwidth", &["rate", "burst", "shared"]),
     ("slow_close", &["delay"]),
     ("timeout", &["timeout"]),
     ("reset_peer", &["timeout"]),
     ("slicer", &["average_size", "size_variation", "delay"]),
     ("limit_data", &["bytes"]),
     ("cut", &["mean_bytes", "action"]),
+    ("corrupt", &["offset", "mean_bytes", "bits"]),
+    ("stall", &["bytes"]),
     ("noop", &[]),
 ];
 

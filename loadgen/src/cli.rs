@@ -149,9 +149,9 @@ pub struct ScenariosArgs {
 /// Arguments of `copy`.
 #[derive(Debug, Args)]
 pub struct CopyArgs {
-    /// Image to copy, [http[s]://]HOST:PORT/REPOSITORY:TAG; without the tag, all of the repository
+    /// Image to copy, HOST:PORT/REPOSITORY:TAG or its URL; without the tag, all of the repository
     pub source: String,
-    /// Where to copy it, [http[s]://]HOST:PORT/REPOSITORY:TAG; without the tag, under the source's
+    /// Where to copy it, HOST:PORT/REPOSITORY:TAG or its URL; without the tag, under the source's
     pub dest: String,
     /// Check what is pulled against its digest, or not
     #[arg(long, value_name = "sha256|none", hide_possible_values = true)]
@@ -168,9 +168,9 @@ pub struct CopyArgs {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The original, [http[s]://]HOST:PORT/REPOSITORY:TAG; without the tag, all of the repository
+    /// The original, HOST:PORT/REPOSITORY:TAG or its URL; without the tag, all of the repository
     pub source: String,
-    /// The copy, [http[s]://]HOST:PORT/REPOSITORY:TAG; without the tag, under the original's
+    /// The copy, HOST:PORT/REPOSITORY:TAG or its URL; without the tag, under the original's
     pub dest: String,
     /// Whom to believe under TLS.
     #[command(flatten)]

@@ -425,8 +425,9 @@ impl Visit {
 
     /// Counts each toxic that affects this connection, once.
     fn count(&mut self, toxics: &[Entry]) {
+        let identity = self.live.identity(self.record.ordinal);
         for Entry { id, toxic, .. } in toxics {
-            if !self.counted.contains(id) && toxic.hits(&self.live.identity(self.record.ordinal)) {
+            if !self.counted.contains(id) && toxic.hits(&identity) {
                 self.counted.push(*id);
                 self.live.counters.affected(toxic);
             }

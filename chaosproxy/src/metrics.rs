@@ -137,11 +137,11 @@ fn runtime(registry: &Registry) {
     one(registry, "go_info", "Always 1; this is no Go program", &[("version", "none")], 1);
     let build = [("checksum", ""), ("path", "chaosproxy"), ("version", env!("CARGO_PKG_VERSION"))];
     one(registry, "go_build_info", "Always 1; the program, which is no Go program", &build, 1);
-    if let Some(threads) = status("Threads:") {
+    if let Some(threads) = stormyard_process::threads() {
         one(registry, "go_threads", "Threads of the process", &[], threads);
     }
-    if let Some(kibibytes) = status("VmSize:") {
-        one(registry, "process_virtual_memory_bytes", "Virtual memory size in bytes", &[], kibibytes * 1024);
+    if let Some(bytes) = stormyard_process::virtual_bytes() {
+        one(registry, "process_virtual_memory_bytes", "Virtual memory size in bytes", &[], bytes);
     }
     if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
         let count = descriptors.count() as u64;
@@ -155,13 +155,6 @@ fn one(registry: &Registry, name: &str, help: &str, labels: &[(&str, &str)], val
     let family = IntGaugeVec::new(Opts::new(name, help), &names).expect("names and labels here are valid");
     family.with_label_values(&values).set(gauge(value));
     register(registry, family);
-}
-
-/// A number that the system tells about this process, if it does.
-fn status(field: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    line.trim().trim_end_matches("kB").trim_end().parse().ok()
 }
 
 fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

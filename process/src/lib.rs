@@ -5,4 +5,4 @@
 pub mod health;
 mod usage;
 
-pub use usage::{cpu_time, peak_resident_bytes, resident_bytes};
+pub use usage::{cpu_time, peak_resident_bytes, resident_bytes, threads, virtual_bytes};

@@ -2,8 +2,10 @@
 //! put into memory: docker-registry with its file system storage, nginx that serves the folder itself. Beside
 //! chaosproxy: HAProxy that passes TCP on, and Toxiproxy.
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::program::{command, run, succeed};
@@ -39,8 +41,8 @@ pub struct HaProxy {
 #[derive(Debug)]
 pub struct Toxiproxy {
     child: Child,
-    /// `host:port` of its API.
-    pub api: String,
+    /// Where its API listens.
+    pub api: SocketAddr,
 }
 
 impl DockerRegistry {
@@ -117,7 +119,7 @@ impl HaProxy {
     /// It does not start, or the folder has no room.
     pub fn start(folder: &Path, upstream: &str, global: &str, defaults: &str) -> Self {
         let address = free_address();
-        // Pipes are kept few: it takes its limit of connections from the descriptors that they leave.
+        // One connection needs one pipe.
         let text = format!(
             "global\n nbthread 1\n maxpipes 100\n{global}\ndefaults\n mode tcp\n timeout connect 5s\n \
              timeout client 1h\n timeout server 1h\n{defaults}\n\
@@ -146,17 +148,18 @@ impl Drop for HaProxy {
 }
 
 impl Toxiproxy {
-    /// Starts one.
+    /// Starts one with further flags.
     ///
     /// # Panics
     /// It does not start.
-    pub fn start() -> Self {
-        let api = free_address();
-        let (host, port) = api.split_once(':').expect("an address has a port");
+    pub fn start(flags: &[&str]) -> Self {
+        let api = free_port().local_addr().expect("a bound socket has an address");
+        let (host, port) = (api.ip().to_string(), api.port().to_string());
         let mut toxiproxy = command("toxiproxy-server");
-        toxiproxy.args(["-host", host, "-port", port]).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = toxiproxy.spawn().expect("toxiproxy-server starts");
-        wait_for(&api);
+        toxiproxy.args(["-host", &host, "-port", &port]).args(flags);
+        let child = toxiproxy.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.expect("toxiproxy-server starts");
+        wait_for(&api.to_string());
         Self { child, api }
     }
 
@@ -174,13 +177,28 @@ impl Drop for Toxiproxy {
 }
 
 fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").to_string()
+    free_port().local_addr().expect("a bound socket has an address").to_string()
+}
+
+/// A port of loopback that stays free when it is given back: from below those that the system hands out by itself, and
+/// each one once in a run.
+///
+/// # Panics
+/// Thousands of ports are taken.
+pub fn free_port() -> TcpListener {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    // Runs beside this one begin elsewhere.
+    let start = std::process::id().wrapping_mul(97);
+    let candidates = (0..COUNT).map(|_| FIRST + start.wrapping_add(NEXT.fetch_add(1, Relaxed)) % COUNT);
+    let mut free = candidates.filter_map(|port| TcpListener::bind(format!("127.0.0.1:{port}")).ok());
+    free.next().expect("one of thousands of ports is free")
 }
 
 fn wait_for(address: &str) {
     let start = Instant::now();
-    while std::net::TcpStream::connect(address).is_err() {
+    while TcpStream::connect(address).is_err() {
         assert!(start.elapsed() < PATIENCE, "nothing listens at {address}");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -89,6 +89,14 @@ impl Queue {
         }
     }
 
+    /// Lets the head go, or its first `most` bytes if it is longer, and counts them: for a toxic that acts after so
+    /// many bytes.
+    pub(crate) fn pass_counted(&mut self, most: u64, passed: &mut u64) -> Step {
+        let Some(item) = self.pop_up_to(most) else { return Step::Wait(None) };
+        *passed += item.len();
+        Step::Pass(item)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

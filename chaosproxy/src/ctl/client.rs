@@ -16,18 +16,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A proxy as a server shows it.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Proxy {
-    pub(super) name: String,
-    pub(super) listen: String,
-    pub(super) upstream: String,
-    pub(super) enabled: bool,
-    pub(super) toxics: Vec<Toxic>,
+pub(crate) struct Proxy {
+    pub(crate) name: String,
+    pub(crate) listen: String,
+    pub(crate) upstream: String,
+    pub(crate) enabled: bool,
+    pub(crate) toxics: Vec<Toxic>,
 }
 
 /// A toxic as a server shows it, and as it is created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Toxic {
-    pub(super) name: String,
+pub(crate) struct Toxic {
+    pub(crate) name: String,
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) stream: String,

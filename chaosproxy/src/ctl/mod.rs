@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
 use client::Client;
+pub(crate) use client::Proxy;
 use flags::{Mistake, Verb};
 use print::Paint;
 

@@ -153,8 +153,9 @@ mod tests {
     use crate::counters::ProxyCounts;
 
     fn reading(at: Instant, bytes: u64) -> Reading {
-        let proxy = json!({"listen": "127.0.0.1:8666", "upstream": "127.0.0.1:5000", "enabled": true,
-            "toxics": [{"name": "slow"}]});
+        let toxic = json!({"name": "slow", "type": "latency", "stream": "downstream", "toxicity": 1, "attributes": {}});
+        let proxy = json!({"name": "source", "listen": "127.0.0.1:8666", "upstream": "127.0.0.1:5000",
+            "enabled": true, "toxics": [toxic]});
         let connection = |ordinal: u64, moved: u64| {
             json!({"proxy": "source", "label": "source", "ordinal": ordinal, "client": "127.0.0.1:40000",
                 "opened_ms": 0, "age_ms": 61_000, "state": "open", "bytes_upstream": 7, "bytes_downstream": moved,

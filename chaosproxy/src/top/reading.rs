@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::TopError;
 use crate::ask::Server;
 use crate::counters::ProxyCounts;
+use crate::ctl::Proxy;
 use crate::live::ConnectionView;
 use crate::outage::Outage;
 
@@ -20,20 +21,6 @@ pub(super) struct Reading {
     pub(super) counts: BTreeMap<String, ProxyCounts>,
     pub(super) connections: Vec<ConnectionView>,
     pub(super) outages: Vec<Outage>,
-}
-
-/// A proxy, as far as it is shown.
-#[derive(Debug, Deserialize)]
-pub(super) struct Proxy {
-    pub(super) listen: String,
-    pub(super) upstream: String,
-    pub(super) enabled: bool,
-    pub(super) toxics: Vec<Toxic>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Toxic {
-    pub(super) name: String,
 }
 
 #[derive(Deserialize)]

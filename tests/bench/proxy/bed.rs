@@ -39,8 +39,8 @@ impl Subject {
 
     /// Toxiproxy.
     pub(crate) fn toxiproxy(upstream: &str) -> Self {
-        let server = Toxiproxy::start();
-        let (pid, api) = (server.pid(), server.api.clone());
+        let server = Toxiproxy::start(&[]);
+        let (pid, api) = (server.pid(), server.api.to_string());
         Self { address: create(&api, upstream), pid, api, _process: Box::new(server) }
     }
 

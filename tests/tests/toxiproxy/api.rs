@@ -1,8 +1,8 @@
 //! Answers of the API: recorded ones against ours, and the record against the real program.
 
 use chaosproxy::Server;
+use e2e::peers::Toxiproxy;
 
-use crate::reference::Real;
 use crate::script::{Answer, Call, Ours, Script, Section};
 
 pub(crate) const RECORD: &str = "api-2.5.0.json";
@@ -89,7 +89,7 @@ pub(crate) fn the_record_is_true() {
     let is_recording = std::env::var_os("STORMYARD_RECORD").is_some();
     let mut mismatches = Vec::new();
     for section in &mut script.sections {
-        let real = Real::start(&[]);
+        let real = Toxiproxy::start(&[]);
         let answers = section.play(real.api);
         let ours = if is_recording { Some((ours(section, false), ours(section, true))) } else { None };
         for (index, (call, real)) in section.calls.iter_mut().zip(answers).enumerate() {

@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chaosproxy::Server;
+use e2e::peers::Toxiproxy;
 use serde_json::Value;
 
-use crate::reference::{PATIENCE, Real, http};
+use crate::reference::{PATIENCE, http};
 
 /// Families of Go's runtime and of the process that a script may look for, and that mean something here.
 const RUNTIME: [&str; 6] = [
@@ -22,7 +23,7 @@ const RUNTIME: [&str; 6] = [
 ];
 
 pub(crate) fn compare() {
-    let real = Real::start(&["-proxy-metrics", "-runtime-metrics"]);
+    let real = Toxiproxy::start(&["-proxy-metrics", "-runtime-metrics"]);
     let builder = Server::builder().proxy_metrics(true).runtime_metrics(true);
     let ours = builder.strict_compat(true).start().unwrap();
     let traffic = |api| {
@@ -49,7 +50,7 @@ fn without_flags() {
     let kinds = kinds(&reply.text);
     assert!(kinds.contains_key("chaosproxy_build_info") && !kinds.contains_key("go_info"), "{kinds:?}");
     let strict = Server::builder().strict_compat(true).start().unwrap();
-    for api in [strict.api_addr(), Real::start(&[]).api] {
+    for api in [strict.api_addr(), Toxiproxy::start(&[]).api] {
         let reply = http(api, "GET", "/metrics", &[], "");
         assert_eq!((reply.status, reply.text.as_str()), (404, "404 page not found\n"));
     }

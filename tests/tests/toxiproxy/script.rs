@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
+use e2e::peers::free_port;
 use serde::{Deserialize, Serialize};
 
-use crate::reference::{free_port, http};
+use crate::reference::http;
 
 const PORTS: [&str; 5] = ["{a}", "{b}", "{c}", "{d}", "{e}"];
 const BUSY: &str = "{busy}";

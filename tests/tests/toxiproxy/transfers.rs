@@ -9,9 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chaosproxy::Server;
+use e2e::peers::Toxiproxy;
 use serde_json::Value;
 
-use crate::reference::{PATIENCE, Real, http};
+use crate::reference::{PATIENCE, http};
 
 /// A transfer: what is done, as text of what was seen.
 type Transfer = fn(&Bed) -> String;
@@ -297,7 +298,7 @@ struct Bed {
 pub(crate) fn compare() {
     let mut mismatches = Vec::new();
     for (name, transfer, ours_differ) in TRANSFERS {
-        let real = Real::start(&[]);
+        let real = Toxiproxy::start(&[]);
         let wanted = transfer(&Bed::new(real.api));
         let expected = ours_differ.map_or(wanted.as_str(), |(ours, _)| ours);
         if let Some((_, reason)) = ours_differ {

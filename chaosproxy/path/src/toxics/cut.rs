@@ -59,13 +59,7 @@ impl Machine for Cut {
             self.queue.take();
             return Step::Pass(Item::end(self.end(), now));
         }
-        match self.queue.pop_up_to(self.after - self.passed) {
-            Some(item) => {
-                self.passed += item.len();
-                Step::Pass(item)
-            }
-            None => Step::Wait(None),
-        }
+        self.queue.pass_counted(self.after - self.passed, &mut self.passed)
     }
 
     fn held(&self) -> u64 {

@@ -42,13 +42,7 @@ impl Machine for LimitData {
             let strike = Strike { toxic: Arc::clone(&self.name), fault: "limit_data", bytes: self.passed };
             return Step::Pass(Item::end(End::Close(strike), now));
         }
-        match self.queue.pop_up_to(self.limit - self.passed.min(self.limit)) {
-            Some(item) => {
-                self.passed += item.len();
-                Step::Pass(item)
-            }
-            None => Step::Wait(None),
-        }
+        self.queue.pass_counted(self.limit - self.passed.min(self.limit), &mut self.passed)
     }
 
     fn held(&self) -> u64 {

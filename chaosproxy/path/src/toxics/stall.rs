@@ -48,13 +48,7 @@ impl Machine for Stall {
         if left == 0 && !self.queue.front().is_some_and(Self::passes) {
             return Step::Wait(None);
         }
-        match self.queue.pop_up_to(left) {
-            Some(item) => {
-                self.passed += item.len();
-                Step::Pass(item)
-            }
-            None => Step::Wait(None),
-        }
+        self.queue.pass_counted(left, &mut self.passed)
     }
 
     fn held(&self) -> u64 {

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use crate::admission::{self, Admitted};
 use crate::counters::Outcome;
+use crate::dial;
 use crate::driver::{Driver, Ending};
 use crate::ledger::Observed;
 use crate::live::{ConnectionState, Kill, Orders, Visit};
@@ -107,7 +108,7 @@ async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<TcpStream>
         visit.record.set_state(ConnectionState::Dialing);
     }
     let connect = async {
-        let mut connect = std::pin::pin!(TcpStream::connect(&*orders.upstream));
+        let mut connect = std::pin::pin!(dial::connect(&orders.upstream));
         // A near server has answered by the next look at the sockets; a timer set before it would wake the runtime up
         // once more for each connection.
         tokio::select! {

@@ -32,6 +32,7 @@ mod connection;
 mod counters;
 pub mod ctl;
 mod decisions;
+mod dial;
 mod driver;
 mod handle;
 pub mod healthcheck;

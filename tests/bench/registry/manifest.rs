@@ -21,7 +21,7 @@ pub(crate) fn run() {
     let manifest = transfer::fetch(&mockreg.registry(), path);
     save(folder.path(), "manifest", &manifest);
     let nginx = Nginx::start(folder.path(), 1);
-    let lasting = size(Duration::from_secs(4), Duration::from_secs(1));
+    let lasting = size(Duration::from_secs(2), Duration::from_secs(1));
     let (ours, theirs) =
         (format!("http://{}{path}", mockreg.registry()), format!("http://{}/manifest", nginx.address));
     let candidates = vec![
@@ -29,7 +29,7 @@ pub(crate) fn run() {
         Candidate::new("nginx, one worker", || seconds(&theirs, lasting)),
     ];
     let what = format!("GET of a manifest of {} bytes, 50 kept-alive connections, wrk", manifest.len());
-    interleave(size(9, 2), candidates).report("registry/manifest", &what, "krequests/s", REQUESTS / 1000.0);
+    interleave(size(21, 2), candidates).report("registry/manifest", &what, "krequests/s", REQUESTS / 1000.0);
 }
 
 /// Seconds for [`REQUESTS`] requests.

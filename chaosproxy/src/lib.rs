@@ -1,5 +1,6 @@
-//! A TCP proxy that makes networks fail on purpose, and the same way twice. It speaks Toxiproxy's API, adds
-//! outages, a timeline, cuts at seeded bytes and shared bandwidth, and writes every decision into a ledger.
+//! A proxy of TCP and unix-domain streams that makes networks fail on purpose, and the same way twice. It speaks
+//! Toxiproxy's API, adds outages, a timeline, cuts at seeded bytes and shared bandwidth, and writes every decision
+//! into a ledger.
 //!
 //! What happens to bytes in flight is decided in `chaosproxy-path`, without clock or sockets. Here are the
 //! sockets, the clock, the API and the bookkeeping.
@@ -22,6 +23,7 @@
 //! an empty listen address is loopback; every JSON body ends with a newline. The whole list, with reasons, is in
 //! `docs/toxiproxy.md`.
 
+mod address;
 mod admission;
 mod api;
 mod ask;
@@ -50,6 +52,7 @@ mod socket;
 mod timeline;
 pub mod top;
 mod toxic;
+mod unix;
 
 pub use admission::{Admission, OverLimit};
 pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream, Table, TableError};

@@ -11,3 +11,4 @@ mod records;
 mod splice;
 mod timeline;
 mod toxics;
+mod unix;

@@ -50,6 +50,7 @@ mod proxy;
 mod server;
 mod socket;
 mod timeline;
+mod token;
 pub mod top;
 mod toxic;
 mod unix;
@@ -67,4 +68,5 @@ pub use server::{Builder, DEFAULT_BUFFER_LIMIT, Server, StartError};
 pub use timeline::{
     EventState, EventView, Planned, Ramp, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
 };
+pub use token::{Token, TokenError};
 pub use toxic::Toxic;

@@ -1,6 +1,7 @@
 //! The HTTP API: Toxiproxy's routes with its bodies, codes and quirks, and beside them outages, timeline, ledger,
 //! connections, counters and metrics.
 
+mod body;
 mod error;
 mod model;
 mod routes;

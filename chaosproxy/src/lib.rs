@@ -56,6 +56,8 @@ mod toxic;
 mod unix;
 
 pub use admission::{Admission, OverLimit};
+#[cfg(fuzzing)]
+pub use api::fuzzing;
 pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream, Table, TableError};
 pub use counters::ProxyCounts;
 pub use handle::ProxyHandle;

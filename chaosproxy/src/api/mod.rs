@@ -3,6 +3,8 @@
 
 mod body;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod model;
 mod routes;
 mod serve;

@@ -1,12 +1,17 @@
-//! One small HTTP request over a socket of its own, for the commands that are clients: the health check and `ctl`.
-//! It speaks HTTP/1.0, whose answers are never in pieces and end with the connection.
+//! One small HTTP request over a socket of its own, for the commands that are clients: the health check, `ctl` and
+//! `top`. It speaks HTTP/1.0, whose answers are never in pieces and end with the connection.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixStream};
 use std::time::Duration;
 
 use http::Uri;
 use thiserror::Error;
+
+use crate::token::Token;
+use crate::unix::{self, UnixAddress};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -16,14 +21,16 @@ const LIMIT: u64 = 64 << 20;
 /// Why nobody answered.
 #[derive(Debug, Error)]
 pub(crate) enum AskError {
-    /// The URL is not `http://HOST:PORT[/PATH]`.
-    #[error("not a URL of the form http://HOST:PORT")]
+    /// The URL is neither `http://HOST:PORT[/PATH]` nor `unix:PATH`.
+    #[error("not a URL of the form http://HOST:PORT or unix:PATH")]
     Url,
     /// The address cannot be reached.
-    #[error("dial tcp {address}: connect: {}", reason(.error))]
+    #[error("dial {network} {address}: connect: {}", reason(.error))]
     Dial {
-        /// The address.
-        address: SocketAddr,
+        /// `tcp` or `unix`.
+        network: &'static str,
+        /// The address, or the path.
+        address: String,
         /// Why.
         error: std::io::Error,
     },
@@ -41,6 +48,8 @@ pub(crate) enum AskError {
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         std::io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
         _ => error.to_string().to_lowercase(),
     }
@@ -55,27 +64,46 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
-/// Where a server is, and how long it may take.
+/// Where a server is, what it is shown, and how long it may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
-    authority: String,
-    address: SocketAddr,
+    place: Place,
+    path: String,
+    token: Option<Token>,
     patience: Duration,
 }
 
+#[derive(Clone, Debug)]
+enum Place {
+    Tcp { authority: String, address: SocketAddr },
+    Unix(UnixAddress),
+}
+
 impl Server {
-    /// The server of a URL; each read and write may take `patience`.
+    /// The server of a URL, which is shown `token`; each read and write may take `patience`.
     ///
     /// # Errors
     /// It is no such URL, or its host has no address.
-    pub(crate) fn of(url: &Uri, patience: Duration) -> Result<Self, AskError> {
+    pub(crate) fn of(url: &str, token: Option<Token>, patience: Duration) -> Result<Self, AskError> {
+        if unix::is_meant(url) {
+            let address = UnixAddress::parse(url).map_err(|_| AskError::Url)?;
+            return Ok(Self { place: Place::Unix(address), path: String::new(), token, patience });
+        }
+        let url: Uri = url.parse().map_err(|_| AskError::Url)?;
         let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else { return Err(AskError::Url) };
         let port = url.port_u16().unwrap_or(80);
         let unknown = || AskError::NoSuchHost(host.to_owned());
         let found = (host.trim_matches(['[', ']']), port).to_socket_addrs().map_err(|_| unknown())?;
         let found: Vec<_> = found.collect();
         let address = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
-        Ok(Self { authority: format!("{host}:{port}"), address: *address.ok_or_else(unknown)?, patience })
+        let place =
+            Place::Tcp { authority: format!("{host}:{port}"), address: *address.ok_or_else(unknown)? };
+        Ok(Self { place, path: url.path().trim_end_matches('/').to_owned(), token, patience })
+    }
+
+    /// The path of its URL, without a slash at the end; mostly empty.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     /// Asks it.
@@ -83,20 +111,59 @@ impl Server {
     /// # Errors
     /// It cannot be reached, or does not answer.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Result<Reply, AskError> {
-        let dial = |error| AskError::Dial { address: self.address, error };
-        let mut stream = TcpStream::connect_timeout(&self.address, CONNECT).map_err(dial)?;
-        stream.set_read_timeout(Some(self.patience))?;
-        stream.set_write_timeout(Some(self.patience))?;
-        let (host, length) = (&self.authority, body.len());
+        match &self.place {
+            Place::Tcp { authority, address } => {
+                let dial = |error| AskError::Dial { network: "tcp", address: address.to_string(), error };
+                let stream = TcpStream::connect_timeout(address, CONNECT).map_err(dial)?;
+                stream.set_read_timeout(Some(self.patience))?;
+                stream.set_write_timeout(Some(self.patience))?;
+                self.exchange(stream, authority, method, path, body)
+            }
+            Place::Unix(address) => {
+                let stream = connect(address).map_err(|error| {
+                    let text = address.to_string();
+                    let address = text.trim_start_matches("unix:").to_owned();
+                    AskError::Dial { network: "unix", address, error }
+                })?;
+                stream.set_read_timeout(Some(self.patience))?;
+                stream.set_write_timeout(Some(self.patience))?;
+                self.exchange(stream, "localhost", method, path, body)
+            }
+        }
+    }
+
+    fn exchange(
+        &self,
+        mut stream: impl Read + Write,
+        host: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<Reply, AskError> {
         let agent = concat!("chaosproxy/", env!("CARGO_PKG_VERSION"));
-        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: {agent}\r\n")?;
-        write!(stream, "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        let token = self.token.as_ref();
+        let token =
+            token.map(|token| format!("Authorization: {}\r\n", token.authorization())).unwrap_or_default();
+        let length = body.len();
+        // In one piece: who refuses at the first bytes and closes resets a connection on which more is under way.
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: {agent}\r\n{token}\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         stream.take(LIMIT).read_to_end(&mut answer)?;
         parse(&answer).ok_or(AskError::Malformed)
     }
 }
 
+fn connect(address: &UnixAddress) -> std::io::Result<UnixStream> {
+    match address {
+        UnixAddress::Abstract(name) => UnixStream::connect_addr(&UnixSocketAddr::from_abstract_name(name)?),
+        UnixAddress::File(path) => UnixStream::connect(path),
+        UnixAddress::Unnamed => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
+}
 fn parse(answer: &[u8]) -> Option<Reply> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;

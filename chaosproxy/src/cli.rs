@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mockreg_proto::units::{ByteCount, Span};
 use thiserror::Error;
 
-/// A Toxiproxy-compatible TCP proxy with repeatable faults.
+/// A Toxiproxy-compatible proxy of TCP and unix-domain sockets with repeatable faults.
 ///
 /// Flags may be written with one dash or two. Where this differs from Toxiproxy: a busy API port ends the program
 /// (exit code 3) and so does an invalid -config (exit code 2); half-closed connections stay half open; metrics are
@@ -29,14 +29,17 @@ pub struct Cli {
 pub enum Command {
     /// Exit 0 if a server answers at URL (its `/healthz`, unless the URL has a path), 1 otherwise
     Healthcheck {
-        /// For example <http://127.0.0.1:8474>
+        /// For example <http://127.0.0.1:8474>, or unix:/run/api.sock
         url: String,
+        /// What the server may ask for; `/healthz` and `/version` it answers without
+        #[command(flatten)]
+        access: Access,
     },
     /// Show what a running server is doing, again and again: rates, connections, faults, toxics, outages
     ///
     /// Where standard output is no terminal, or with -once, one page is printed.
     Top {
-        /// The server's API
+        /// The server's API, an address or unix:PATH
         #[arg(default_value = "http://127.0.0.1:8474")]
         url: String,
         /// Time between two looks, which rates are taken over
@@ -45,6 +48,9 @@ pub enum Command {
         /// Print one page and exit
         #[arg(long)]
         once: bool,
+        /// What the server may ask for
+        #[command(flatten)]
+        access: Access,
     },
     /// Control a running server with the verbs and flags of toxiproxy-cli; see `chaosproxy ctl --help`
     #[command(disable_help_flag = true)]
@@ -55,15 +61,28 @@ pub enum Command {
     },
 }
 
+/// What a server may ask its clients for.
+#[derive(Clone, Debug, Args)]
+pub struct Access {
+    /// File with the token that the server asks for [default: $CHAOSPROXY_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
 /// Settings of the server.
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
-    /// Host the API listens on
+    /// Host the API listens on, or unix:PATH: a socket for this user alone
     #[arg(long, default_value = "localhost", value_name = "HOST")]
     pub host: String,
     /// Port the API listens on; 0 is any
     #[arg(long, default_value = "8474", value_name = "PORT")]
     pub port: u16,
+    /// File with a token: requests need `Authorization: Bearer TOKEN`, but for `/version` and `/healthz`
+    ///
+    /// It is read again at SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// JSON file of proxies to start with
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -217,7 +236,7 @@ mod tests {
     #[test]
     fn healthcheck_takes_a_url() {
         let command = read("healthcheck http://127.0.0.1:8474").unwrap().command;
-        assert!(matches!(command, Some(Command::Healthcheck { url }) if url == "http://127.0.0.1:8474"));
+        assert!(matches!(command, Some(Command::Healthcheck { url, .. }) if url == "http://127.0.0.1:8474"));
     }
 
     #[test]

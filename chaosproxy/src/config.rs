@@ -53,7 +53,7 @@ pub fn read(path: &Path) -> Result<Vec<ProxySpec>, ConfigError> {
     parse(path, &std::fs::read_to_string(path).map_err(unreadable)?)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Vec<ProxySpec>, ConfigError> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<ProxySpec>, ConfigError> {
     let entries: Vec<&serde_json::value::RawValue> = serde_json::from_str(text).map_err(|error| {
         let whole = error.to_string();
         let problem = whole.split(" at line ").next().unwrap_or(&whole).to_owned();

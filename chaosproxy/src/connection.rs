@@ -7,31 +7,29 @@ use std::time::Duration;
 
 use chaosproxy_path::{Decision, Parameters, Strike};
 use mockreg_proto::seed::fires;
-use tokio::net::TcpStream;
 use tracing::debug;
 
+use crate::address;
 use crate::admission::{self, Admitted};
 use crate::counters::Outcome;
-use crate::dial;
 use crate::driver::{Driver, Ending};
 use crate::ledger::Observed;
 use crate::live::{ConnectionState, Kill, Orders, Visit};
-use crate::socket;
+use crate::socket::{self, Socket};
 
 /// How long a dial may take. Toxiproxy has no limit and dials in its accept loop, where one dead server keeps
 /// every client waiting; here only this connection waits.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves one client until its connection ends.
-pub(crate) async fn serve(client: TcpStream, mut visit: Visit) {
-    // An error means that the peer is gone, which the first read will tell.
-    let _already_gone = client.set_nodelay(true);
+pub(crate) async fn serve(client: Socket, mut visit: Visit) {
+    client.send_at_once();
     visit.outcome = converse(client, &mut visit).await;
     let (proxy, connection) = (&visit.live.name, visit.record.ordinal);
     debug!(%proxy, connection, outcome = visit.outcome.name(), "connection ended");
 }
 
-async fn converse(client: TcpStream, visit: &mut Visit) -> Outcome {
+async fn converse(client: Socket, visit: &mut Visit) -> Outcome {
     let mut orders = match visit.consult() {
         Ok(orders) => orders,
         Err(kill) => return killed(kill, visit, [client]),
@@ -87,7 +85,7 @@ fn is_turned_away(visit: &Visit, orders: &Orders) -> bool {
 }
 
 /// Never answers; the connection ends when the client goes, or by order.
-async fn keep_silent(client: TcpStream, visit: &mut Visit) -> Outcome {
+async fn keep_silent(client: Socket, visit: &mut Visit) -> Outcome {
     visit.record.set_state(ConnectionState::Silent);
     visit.live.counters.fault("outage:silent");
     tokio::select! {
@@ -97,7 +95,7 @@ async fn keep_silent(client: TcpStream, visit: &mut Visit) -> Outcome {
 }
 
 /// Connects upstream, after a black hole if there is one. `None`: the server cannot be reached.
-async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<TcpStream>, Kill> {
+async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<Socket>, Kill> {
     if orders.black_hole {
         visit.record.set_state(ConnectionState::Held);
         visit.live.counters.fault("outage:black_hole");
@@ -107,8 +105,9 @@ async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<TcpStream>
         }
         visit.record.set_state(ConnectionState::Dialing);
     }
+    let dialect = visit.live.ground.dialect();
     let connect = async {
-        let mut connect = std::pin::pin!(dial::connect(&orders.upstream));
+        let mut connect = std::pin::pin!(address::dial(&orders.upstream, dialect));
         // A near server has answered by the next look at the sockets; a timer set before it would wake the runtime up
         // once more for each connection.
         tokio::select! {
@@ -140,8 +139,8 @@ async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<TcpStream>
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, visit: &mut Visit) -> Outcome {
-    let _already_gone = server.set_nodelay(true);
+async fn forward(client: Socket, server: Socket, visit: &mut Visit) -> Outcome {
+    server.send_at_once();
     visit.record.set_state(ConnectionState::Open);
     let mut driver = Driver::new(visit, [client, server]);
     let ending = driver.run().await;
@@ -162,7 +161,7 @@ async fn forward(client: TcpStream, server: TcpStream, visit: &mut Visit) -> Out
     }
 }
 
-async fn close(sockets: [TcpStream; 2], visit: &mut Visit) -> Outcome {
+async fn close(sockets: [Socket; 2], visit: &mut Visit) -> Outcome {
     visit.record.set_state(ConnectionState::Closing);
     let closing = async { tokio::join!(socket::close(&sockets[0]), socket::close(&sockets[1])) };
     tokio::select! {
@@ -172,7 +171,7 @@ async fn close(sockets: [TcpStream; 2], visit: &mut Visit) -> Outcome {
 }
 
 /// Resets both sockets once `to` has the bytes before.
-async fn reset(sockets: [TcpStream; 2], to: usize, outcome: Outcome, visit: &mut Visit) -> Outcome {
+async fn reset(sockets: [Socket; 2], to: usize, outcome: Outcome, visit: &mut Visit) -> Outcome {
     visit.record.set_state(ConnectionState::Closing);
     let is_killed = tokio::select! {
         () = socket::drained(&sockets[to]) => None,
@@ -188,7 +187,7 @@ async fn reset(sockets: [TcpStream; 2], to: usize, outcome: Outcome, visit: &mut
 }
 
 /// Moves nothing any more, and leaves the connection open until a peer closes it.
-async fn stall(sockets: [TcpStream; 2], visit: &mut Visit) -> Outcome {
+async fn stall(sockets: [Socket; 2], visit: &mut Visit) -> Outcome {
     visit.record.set_state(ConnectionState::Stalled);
     tokio::select! {
         () = socket::closed_by_peer(&sockets[0]) => Outcome::Fault,
@@ -197,7 +196,7 @@ async fn stall(sockets: [TcpStream; 2], visit: &mut Visit) -> Outcome {
     }
 }
 
-fn killed<const N: usize>(kill: Kill, visit: &Visit, sockets: [TcpStream; N]) -> Outcome {
+fn killed<const N: usize>(kill: Kill, visit: &Visit, sockets: [Socket; N]) -> Outcome {
     match kill {
         Kill::Close => Outcome::Stopped,
         Kill::Reset(fault) => {

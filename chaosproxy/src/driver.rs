@@ -12,12 +12,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chaosproxy_path::{Chain, End, Nanos, Out, Stream, Strike};
 use tokio::io::{Interest, Ready};
-use tokio::net::TcpStream;
 
 use crate::clock::{Clock, Timer};
 use crate::driver::lane::Lane;
 use crate::live::{ConnectionState, Entry, Kill, Orders, Visit};
-use crate::socket::{self, READ_SIZE, Read};
+use crate::socket::{self, READ_SIZE, Read, Socket};
 
 /// Bytes a connection moves before it lets others run: system calls that succeed never yield on their own.
 const TURN: u64 = 1 << 20;
@@ -52,7 +51,7 @@ pub(crate) struct Driver<'a> {
     visit: &'a mut Visit,
     clock: Clock,
     timer: Timer,
-    sockets: [TcpStream; 2],
+    sockets: [Socket; 2],
     lanes: [Lane; 2],
     /// The peer of this socket was reset or vanished.
     broken: [bool; 2],
@@ -62,7 +61,7 @@ pub(crate) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub(crate) fn new(visit: &'a mut Visit, sockets: [TcpStream; 2]) -> Self {
+    pub(crate) fn new(visit: &'a mut Visit, sockets: [Socket; 2]) -> Self {
         let clock = visit.live.ground.clock;
         let identity = visit.live.identity(visit.record.ordinal);
         let limit = visit.live.ground.buffer_limit;
@@ -82,7 +81,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Notes the end and gives the sockets back.
-    pub(crate) fn finish(self, ending: &Ending) -> [TcpStream; 2] {
+    pub(crate) fn finish(self, ending: &Ending) -> [Socket; 2] {
         let live = &self.visit.live;
         // What comes now (draining, lingering, stalling) follows no more orders than the one to go.
         live.applied(&self.visit.record, u64::MAX);

@@ -36,12 +36,18 @@ impl ProxyHandle {
         Self { proxy, runtime, listen }
     }
 
-    /// Where it listened when this handle was made.
+    /// Where it listened when this handle was made: `127.0.0.1:8666`, `unix:/run/proxy.sock`.
+    pub fn listen(&self) -> &str {
+        &self.listen
+    }
+
+    /// The same where it is an address of TCP.
     ///
     /// # Panics
-    /// Never for a proxy that was enabled when this handle was made; a disabled one may have a name for an address.
+    /// Never for a proxy of TCP that was enabled when this handle was made; a disabled one may have a name for an
+    /// address, and one of the unix domain has none of this kind.
     pub fn listen_addr(&self) -> SocketAddr {
-        self.listen.parse().expect("an enabled proxy has a resolved address")
+        self.listen.parse().expect("an enabled proxy of TCP has a resolved address")
     }
 
     /// Adds a toxic; live connections have it when this returns. Gives its name.

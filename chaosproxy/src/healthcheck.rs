@@ -1,38 +1,50 @@
 //! `chaosproxy healthcheck URL`: which URLs can be asked, and which answers are good.
 
-use http::Uri;
-use stormyard_process::health;
+use std::io;
+use std::time::Duration;
+
 use thiserror::Error;
+
+use crate::ask::{AskError, Server};
+use crate::token::Token;
+
+/// A server that takes longer is not well.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a server is not healthy.
 #[derive(Debug, Error)]
 pub enum HealthError {
-    /// The URL is not `http://HOST:PORT[/PATH]`.
-    #[error("not a URL of the form http://HOST:PORT")]
+    /// The URL is neither `http://HOST:PORT[/PATH]` nor `unix:PATH`.
+    #[error("not a URL of the form http://HOST:PORT or unix:PATH")]
     Url,
     /// It cannot be reached, or does not answer.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// It answers something else than 2xx.
     #[error("answered {0}")]
-    Status(String),
+    Status(u16),
 }
 
-/// Asks `url`, with the path `/healthz` where it has none, whether its server is well.
+impl From<AskError> for HealthError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Url => Self::Url,
+            AskError::Io(error) => Self::Io(error),
+            other => Self::Io(io::Error::other(other.to_string())),
+        }
+    }
+}
+
+/// Asks `url`, with the path `/healthz` where it has none, whether its server is well, and shows it `token`.
 ///
 /// # Errors
 /// It is not, or cannot be asked.
-pub fn check(url: &str) -> Result<(), HealthError> {
-    let uri: Uri = url.parse().map_err(|_| HealthError::Url)?;
-    let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else { return Err(HealthError::Url) };
-    let path = if uri.path() == "/" { "/healthz" } else { uri.path() };
-    let port = uri.port_u16().unwrap_or(80);
-    let line = health::status_line(&format!("{host}:{port}"), path, Ok)?;
-    let status = line.split(' ').nth(1).unwrap_or_default();
-    if status.len() == 3 && status.starts_with('2') {
-        Ok(())
-    } else {
-        Err(HealthError::Status(status.to_owned()))
+pub fn check(url: &str, token: Option<Token>) -> Result<(), HealthError> {
+    let server = Server::of(url, token, PATIENCE)?;
+    let path = if server.path().is_empty() { "/healthz" } else { server.path() };
+    match server.ask("GET", path, "")?.status {
+        200..=299 => Ok(()),
+        status => Err(HealthError::Status(status)),
     }
 }
 
@@ -43,16 +55,16 @@ mod tests {
     #[test]
     fn a_running_server_is_healthy_and_others_are_not() {
         let server = crate::Server::builder().start().unwrap();
-        check(&server.url()).unwrap();
-        check(&format!("{}/version", server.url())).unwrap();
-        assert!(
-            matches!(check(&format!("{}/proxies/none", server.url())), Err(HealthError::Status(s)) if s == "404")
-        );
+        check(&server.url(), None).unwrap();
+        check(&format!("{}/version", server.url()), None).unwrap();
+        let missing = check(&format!("{}/proxies/none", server.url()), None);
+        assert!(matches!(missing, Err(HealthError::Status(404))));
         let url = server.url();
         server.stop();
-        assert!(matches!(check(&url), Err(HealthError::Io(_))));
-        for url in ["", "127.0.0.1:8474", "https://127.0.0.1:1", "http://"] {
-            assert!(matches!(check(url), Err(HealthError::Url)), "{url}");
+        assert!(matches!(check(&url, None), Err(HealthError::Io(_))));
+        assert!(matches!(check("unix:/nonexistent/api.sock", None), Err(HealthError::Io(_))));
+        for url in ["", "127.0.0.1:8474", "https://127.0.0.1:1", "http://", "unix:"] {
+            assert!(matches!(check(url, None), Err(HealthError::Url)), "{url}");
         }
     }
 }

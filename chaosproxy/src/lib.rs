@@ -1,5 +1,6 @@
-//! A TCP proxy that makes networks fail on purpose, and the same way twice. It speaks Toxiproxy's API, adds
-//! outages, a timeline, cuts at seeded bytes and shared bandwidth, and writes every decision into a ledger.
+//! A proxy of TCP and unix-domain streams that makes networks fail on purpose, and the same way twice. It speaks
+//! Toxiproxy's API, adds outages, a timeline, cuts at seeded bytes and shared bandwidth, and writes every decision
+//! into a ledger.
 //!
 //! What happens to bytes in flight is decided in `chaosproxy-path`, without clock or sockets. Here are the
 //! sockets, the clock, the API and the bookkeeping.
@@ -22,6 +23,7 @@
 //! an empty listen address is loopback; every JSON body ends with a newline. The whole list, with reasons, is in
 //! `docs/toxiproxy.md`.
 
+mod address;
 mod admission;
 mod api;
 mod ask;
@@ -48,10 +50,14 @@ mod proxy;
 mod server;
 mod socket;
 mod timeline;
+mod token;
 pub mod top;
 mod toxic;
+mod unix;
 
 pub use admission::{Admission, OverLimit};
+#[cfg(fuzzing)]
+pub use api::fuzzing;
 pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream, Table, TableError};
 pub use counters::ProxyCounts;
 pub use handle::ProxyHandle;
@@ -64,4 +70,5 @@ pub use server::{Builder, DEFAULT_BUFFER_LIMIT, Server, StartError};
 pub use timeline::{
     EventState, EventView, Planned, Ramp, Timeline, TimelineError, TimelineEvent, TimelineState, TimelineView,
 };
+pub use token::{Token, TokenError};
 pub use toxic::Toxic;

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections the kernel queues for a proxy: a burst of a load generator fits, and no more memory is promised.
-const BACKLOG: u32 = 1024;
+pub(crate) const BACKLOG: u32 = 1024;
 
 /// Why a text is no address. The texts are those of Go's `net` package, which clients of Toxiproxy compare.
 #[derive(Debug, Error)]
@@ -27,13 +27,27 @@ pub enum AddressError {
     /// The host name does not resolve.
     #[error("lookup {0}: no such host")]
     NoSuchHost(String),
+    /// It is one of the unix domain that no socket can have. Write `unix:/run/proxy.sock`.
+    #[error("address {address}: {problem}")]
+    Unix {
+        /// The text.
+        address: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl AddressError {
+    const fn network(&self) -> &'static str {
+        if matches!(self, Self::Unix { .. }) { "unix" } else { "tcp" }
+    }
 }
 
 /// Why a proxy cannot listen, in the words of Go as well.
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// The text is no address.
-    #[error("listen tcp: {0}")]
+    #[error("listen {network}: {0}", network = .0.network())]
     Address(#[from] AddressError),
     /// The address is in use, not of this machine, or not permitted. The text tells the reason, as Go's does, so
     /// that there is no source beside it.
@@ -41,6 +55,14 @@ pub enum ListenError {
     Bind {
         /// The address.
         address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Somebody listens on that socket of the unix domain, the file there is none, or it cannot be made.
+    #[error("listen unix {path}: bind: {}", reason(.error))]
+    Unix {
+        /// Its path or name.
+        path: String,
         /// What the system says.
         error: io::Error,
     },
@@ -61,6 +83,7 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::AddrInUse => "address already in use".to_owned(),
         io::ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         _ => error.to_string().to_lowercase(),
     }
 }

@@ -3,7 +3,6 @@
 //! and says which version it has applied.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use mockreg_proto::seed::Seed;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+use crate::address::{Address, Dialect};
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::counters::{Counters, Outcome};
@@ -38,6 +38,13 @@ pub(crate) struct Ground {
     pub(crate) pipes: Arc<Pipes>,
     /// Whether deviations from the reference are undone.
     pub(crate) strict_compat: bool,
+}
+
+impl Ground {
+    /// How texts of addresses are read.
+    pub(crate) const fn dialect(&self) -> Dialect {
+        if self.strict_compat { Dialect::Reference } else { Dialect::Ours }
+    }
 }
 
 /// One toxic in force. `id` tells it from another of the same name, `revision` from its earlier self.
@@ -170,7 +177,7 @@ pub struct ConnectionView {
     pub label: String,
     /// Place in the order of accepted connections, from 1.
     pub ordinal: u64,
-    /// Address of the client.
+    /// Address of the client; `unix:` for one of the unix domain, which mostly has none.
     pub client: String,
     /// Milliseconds since the server started when it was accepted.
     pub opened_ms: u64,
@@ -205,7 +212,7 @@ pub struct ConnectionToxic {
 pub(crate) struct Record {
     pub(crate) ordinal: u64,
     pub(crate) born: Born,
-    client: SocketAddr,
+    client: Address,
     opened_ms: u64,
     state: AtomicU8,
     /// Version of the orders it follows; the highest number where it follows none any more, or not yet.
@@ -283,7 +290,7 @@ impl Live {
     }
 
     /// Registers a connection that was just accepted.
-    pub(crate) fn enter(self: &Arc<Self>, client: SocketAddr) -> Visit {
+    pub(crate) fn enter(self: &Arc<Self>, client: Address) -> Visit {
         let orders = self.orders.subscribe();
         let born = orders.borrow().now();
         let record = Arc::new(Record {

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use chaosproxy::cli::{self, Command, Serve};
+use chaosproxy::cli::{self, Access, Command, Serve};
 use chaosproxy::log::{self, Destination};
-use chaosproxy::{Server, config, ctl, healthcheck, top};
+use chaosproxy::{Server, Token, config, ctl, healthcheck, top};
 use mockreg_proto::ready_line::ReadyLine;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,8 +38,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match cli.command {
-        Some(Command::Healthcheck { url }) => check(&url),
-        Some(Command::Top { url, interval, once }) => top(&url, interval.0, once),
+        Some(Command::Healthcheck { url, access }) => check(&url, &access),
+        Some(Command::Top { url, interval, once, access }) => top(&url, &access, interval.0, once),
         Some(Command::Ctl { arguments }) => {
             ctl::run(std::iter::once("toxiproxy-cli".into()).chain(arguments)).into()
         }
@@ -58,22 +58,22 @@ fn program() -> &'static str {
     names.into_iter().find(|name| stem == *name).unwrap_or("chaosproxy")
 }
 
-fn check(url: &str) -> ExitCode {
-    match healthcheck::check(url) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("chaosproxy: {url}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+fn check(url: &str, access: &Access) -> ExitCode {
+    ask(access, 1, |token| healthcheck::check(url, token).with_context(|| url.to_owned()))
 }
 
-fn top(url: &str, interval: Duration, once: bool) -> ExitCode {
-    match top::run(url, interval, once) {
+fn top(url: &str, access: &Access, interval: Duration, once: bool) -> ExitCode {
+    ask(access, ENVIRONMENT, |token| top::run(url, token, interval, once).with_context(|| url.to_owned()))
+}
+
+/// Runs a client with what the server may ask it for; `failure` is the exit code of one that fails.
+fn ask(access: &Access, failure: u8, run: impl FnOnce(Option<Token>) -> anyhow::Result<()>) -> ExitCode {
+    let token = Token::of_client(access.token_file.as_deref()).map_err(Into::into);
+    match token.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("chaosproxy: {url}: {error}");
-            ENVIRONMENT.into()
+            eprintln!("chaosproxy: {error:#}");
+            failure.into()
         }
     }
 }
@@ -94,9 +94,11 @@ fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
         },
         None => Vec::new(),
     };
+    let token = options.token_file.as_deref().map(Token::read).transpose();
+    let token = token.map_err(|error| (USAGE, error.into()))?;
     // Caught from here on, so that a signal during the start is not lost.
-    let waiting = Waiting::new().map_err(|error| (ENVIRONMENT, error))?;
-    let server = start(options, specs).map_err(|error| (ENVIRONMENT, error))?;
+    let waiting = Waiting::new(token.is_some()).map_err(|error| (ENVIRONMENT, error))?;
+    let server = start(options, specs, token).map_err(|error| (ENVIRONMENT, error))?;
     if let Some(path) = &options.timeline {
         begin_timeline(&server, path).map_err(|error| (USAGE, error))?;
     }
@@ -105,20 +107,40 @@ fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
         // The ready line is the first on standard output in any case.
         log::start(Destination::StandardOutput);
     }
-    waiting.wait();
+    while waiting.next() == Signal::Reload {
+        reload(&server, options.token_file.as_deref());
+    }
     server.stop();
     Ok(ExitCode::SUCCESS)
 }
 
-fn start(options: &Serve, specs: Vec<chaosproxy::ProxySpec>) -> anyhow::Result<Server> {
+/// A token that cannot be read leaves the one before it in force: nobody is let in, or locked out, by a mistake.
+fn reload(server: &Server, token_file: Option<&Path>) {
+    let Some(path) = token_file else { return };
+    match Token::read(path) {
+        Ok(token) => {
+            server.set_token(token);
+            tracing::info!(file = %path.display(), "token read again");
+        }
+        Err(error) => tracing::error!("{:#}; the token stays as it was", anyhow!(error)),
+    }
+}
+
+fn start(options: &Serve, specs: Vec<chaosproxy::ProxySpec>, token: Option<Token>) -> anyhow::Result<Server> {
     let mut builder = Server::builder()
-        .api(api_address(&options.host, options.port)?)
         // Any 64-bit number is a seed; Go's flag is signed.
         .seed(options.seed as u64)
         .buffer_limit(options.buffer_limit.0)
         .strict_compat(options.strict_compat)
         .proxy_metrics(options.proxy_metrics)
         .runtime_metrics(options.runtime_metrics);
+    builder = match options.host.starts_with("unix:") {
+        true => builder.api_socket(&options.host).with_context(|| format!("-host {}", options.host))?,
+        false => builder.api(api_address(&options.host, options.port)?),
+    };
+    if let Some(token) = token {
+        builder = builder.token(token);
+    }
     if let Some(path) = &options.ledger {
         builder = builder.ledger_file(path);
     }
@@ -172,35 +194,62 @@ fn announce(server: &Server, port_file: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for Ctrl-C or SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// SIGHUP.
+    Reload,
+    /// Ctrl-C or SIGTERM.
+    Stop,
+}
+
+/// Waits for signals.
 struct Waiting {
-    first: std::sync::mpsc::Receiver<()>,
+    signals: std::sync::mpsc::Receiver<Signal>,
 }
 
 impl Waiting {
-    /// Catches signals on a thread of its own; a second one ends the program at once.
-    fn new() -> anyhow::Result<Self> {
+    /// Catches signals on a thread of its own; a second one to stop ends the program at once. SIGHUP is caught only
+    /// where there is something to be read again.
+    fn new(reloads: bool) -> anyhow::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("signals")?;
-        let (mut interrupt, mut terminate) = {
+        let (mut interrupt, mut terminate, mut hangup) = {
             let _inside = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hangup)
         };
-        let (tell, first) = std::sync::mpsc::sync_channel(1);
+        let (tell, signals) = std::sync::mpsc::sync_channel(1);
         let catch = move || {
             runtime.block_on(async {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                let _main_waits_or_will = tell.send(());
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => break,
+                        _ = terminate.recv() => break,
+                        () = next(&mut hangup) => {
+                            // One that is still to be looked at is enough.
+                            let _in_any_case = tell.try_send(Signal::Reload);
+                        }
+                    }
+                }
+                let _main_waits_or_will = tell.send(Signal::Stop);
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 std::process::exit(0);
             });
         };
         std::thread::Builder::new().name("signals".into()).spawn(catch)?;
-        Ok(Self { first })
+        Ok(Self { signals })
     }
 
-    fn wait(self) {
+    fn next(&self) -> Signal {
         // An error means that the catching thread died: without it nobody would ever end the program.
-        let _told = self.first.recv();
+        self.signals.recv().unwrap_or(Signal::Stop)
+    }
+}
+
+/// The next of a kind of signals; never, where they are not caught.
+async fn next(signals: &mut Option<tokio::signal::unix::Signal>) {
+    match signals {
+        Some(signals) => drop(signals.recv().await),
+        None => std::future::pending().await,
     }
 }

@@ -10,9 +10,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
-use crate::socket::{Read, nonblocking};
+use crate::socket::{Read, Socket, nonblocking};
 
 /// Sizes to ask for, best first: `fs.pipe-max-size` as Linux ships it, and what is left to those who have many.
 const SIZES: [usize; 4] = [1 << 20, 512 << 10, 256 << 10, 128 << 10];
@@ -81,7 +80,7 @@ impl Pipe {
     /// Takes what the socket has and an empty pipe has room for. An empty one, because the kernel says "not now" both
     /// for a socket without bytes and for a full pipe, and forgetting that a socket is readable in the second case
     /// would stall it.
-    pub(crate) fn fill(&mut self, source: &TcpStream) -> Read<usize> {
+    pub(crate) fn fill(&mut self, source: &Socket) -> Read<usize> {
         debug_assert!(self.is_empty(), "a pipe is drained before it is filled");
         let ends = self.ends();
         // Longer than anything: a short answer means that the pipe's slots are used up as often as that the socket
@@ -99,7 +98,7 @@ impl Pipe {
     }
 
     /// Gives the socket what it takes now. `Ok(0)`: nothing.
-    pub(crate) fn drain(&mut self, destination: &TcpStream) -> io::Result<usize> {
+    pub(crate) fn drain(&mut self, destination: &Socket) -> io::Result<usize> {
         let (ends, filled) = (self.ends(), self.filled);
         let give = || system::splice(&ends.output, destination, filled);
         let n = nonblocking(destination, Interest::WRITABLE, 0, give)?.unwrap_or(0);
@@ -178,6 +177,8 @@ mod system {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpStream, UnixStream};
+
     use super::*;
 
     /// How many are kept, and lent.
@@ -186,15 +187,15 @@ mod tests {
         (shelf.kept.len(), shelf.lent)
     }
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (Socket, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connect = TcpStream::connect(listener.local_addr().unwrap());
         let (accepted, connected) = tokio::join!(listener.accept(), connect);
-        (accepted.unwrap().0, connected.unwrap())
+        (Socket::Tcp(accepted.unwrap().0), connected.unwrap())
     }
 
-    async fn fill(pipe: &mut Pipe, source: &TcpStream) -> Read<usize> {
-        source.readable().await.unwrap();
+    async fn fill(pipe: &mut Pipe, source: &Socket) -> Read<usize> {
+        source.ready(Interest::READABLE).await.unwrap();
         pipe.fill(source)
     }
 
@@ -226,13 +227,38 @@ mod tests {
         drop(there);
         let mut pipe = pipes.lend().unwrap();
         assert!(matches!(fill(&mut pipe, &here).await, Read::Bytes(5)));
-        near.writable().await.unwrap();
+        near.ready(Interest::WRITABLE).await.unwrap();
         assert_eq!(pipe.drain(&near).unwrap(), 5);
         assert!(pipe.is_empty() && pipe.moved() == 5);
         assert!(matches!(fill(&mut pipe, &here).await, Read::End));
         let mut got = [0; 5];
         far.readable().await.unwrap();
         assert_eq!((far.try_read(&mut got).unwrap(), &got), (5, b"hello"));
+    }
+
+    /// The unix domain: the same calls, another half of the kernel.
+    #[tokio::test]
+    async fn sockets_of_the_unix_domain_can_be_spliced_either_way() {
+        let pipes = Arc::new(Pipes::default());
+        let pair = || UnixStream::pair().map(|(one, other)| (Socket::Unix(one), other)).unwrap();
+        let ((here, there), (near, far)) = (pair(), pair());
+        let mut pipe = pipes.lend().unwrap();
+        for text in [b"hello", b"again"] {
+            there.writable().await.unwrap();
+            assert_eq!(there.try_write(text).unwrap(), 5);
+            assert!(matches!(fill(&mut pipe, &here).await, Read::Bytes(5)));
+            near.ready(Interest::WRITABLE).await.unwrap();
+            assert_eq!(pipe.drain(&near).unwrap(), 5);
+            let mut got = [0; 5];
+            far.readable().await.unwrap();
+            assert_eq!((far.try_read(&mut got).unwrap(), &got), (5, text));
+        }
+        drop(far);
+        assert_eq!(there.try_write(b"lost").unwrap(), 4);
+        assert!(matches!(fill(&mut pipe, &here).await, Read::Bytes(4)));
+        assert_eq!(pipe.drain(&near).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        drop(there);
+        assert!(matches!(fill(&mut Pipes::lend(&pipes).unwrap(), &here).await, Read::End));
     }
 
     #[test]

@@ -12,21 +12,26 @@ use mockreg_proto::seed::Seed;
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
+use crate::address::{Address, Listener};
 use crate::api::{self, Endpoint};
 use crate::clock::Clock;
 use crate::handle::{self, ProxyHandle};
 use crate::ledger::{Ledger, LedgerLine};
-use crate::listen;
+use crate::listen::{self, AddressError};
 use crate::live::{ConnectionView, Ground};
 use crate::outage::{Manner, Outage, OutageKind};
 use crate::proxies::Proxies;
 use crate::proxy::{Proxy, ProxyError, ProxySpec, ProxyView};
 use crate::timeline::{Schedule, Timeline, TimelineError, TimelineView};
+use crate::token::{Guard, Token};
+use crate::unix::{self, SocketFile, UnixAddress};
 
 /// Bytes held for each direction of a connection, where nothing else is asked for.
 pub const DEFAULT_BUFFER_LIMIT: u64 = 128 << 20;
 /// The least that works: a read and its bookkeeping.
 const LEAST_BUFFER_LIMIT: u64 = 64 << 10;
+/// Connections the kernel queues for the API; a client is accepted within microseconds.
+const API_BACKLOG: u32 = 128;
 /// How long stopping waits for tasks that are in the middle of something.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 
@@ -37,7 +42,7 @@ pub enum StartError {
     #[error("cannot serve the API on {address}")]
     Api {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// Why.
         source: io::Error,
     },
@@ -67,6 +72,7 @@ pub enum StartError {
 pub(crate) struct Core {
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) timeline: Schedule,
+    pub(crate) guard: Guard,
     /// Metrics that were asked for; they decide whether there are any where the reference is followed strictly.
     pub(crate) proxy_metrics: bool,
     pub(crate) runtime_metrics: bool,
@@ -88,7 +94,8 @@ impl Core {
 /// Settings of a server to be started.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    api: SocketAddr,
+    api: Address,
+    token: Option<Token>,
     seed: u64,
     ledger: Option<PathBuf>,
     buffer_limit: u64,
@@ -102,8 +109,24 @@ pub struct Builder {
 impl Builder {
     /// Address of the API; a free port of loopback by default.
     #[must_use]
-    pub const fn api(mut self, address: SocketAddr) -> Self {
-        self.api = address;
+    pub fn api(mut self, address: SocketAddr) -> Self {
+        self.api = Address::Tcp(address);
+        self
+    }
+
+    /// A socket's file for the API instead, `unix:PATH`, which only the user this runs as may connect to.
+    ///
+    /// # Errors
+    /// It is no such address.
+    pub fn api_socket(mut self, address: &str) -> Result<Self, AddressError> {
+        self.api = Address::Unix(UnixAddress::parse(address)?);
+        Ok(self)
+    }
+
+    /// What every request has to show, but those for `/version` and `/healthz`; nothing by default.
+    #[must_use]
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
         self
     }
 
@@ -185,15 +208,16 @@ impl Builder {
         let core = Arc::new(Core {
             timeline: Schedule::new(Arc::clone(&proxies)),
             proxies,
+            guard: Guard::new(self.token),
             proxy_metrics: self.proxy_metrics,
             runtime_metrics: self.runtime_metrics,
         });
-        let mut server = Server { core, api: self.api, runtime: Some(runtime) };
+        let mut server = Server { core, api: self.api.clone(), file: None, runtime: Some(runtime) };
         let core = Arc::clone(&server.core);
-        server.api =
-            server.run(async move { open(self.api, &self.proxies, core).await }).unwrap_or_else(|_| {
-                Err(StartError::Runtime(io::Error::other("the runtime stopped while starting")))
-            })?;
+        let opened = server.run(async move { open(&self.api, &self.proxies, core).await });
+        (server.api, server.file) = opened.unwrap_or_else(|_| {
+            Err(StartError::Runtime(io::Error::other("the runtime stopped while starting")))
+        })?;
         Ok(server)
     }
 }
@@ -206,24 +230,43 @@ fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     builder.thread_name("chaosproxy").enable_all().build()
 }
 
-/// Opens the API's port, then the proxies, then serves.
-async fn open(address: SocketAddr, proxies: &[ProxySpec], core: Arc<Core>) -> Result<SocketAddr, StartError> {
-    let bound = listen::reserve(address).and_then(|socket| socket.listen(128));
-    let listener = bound.map_err(|source| StartError::Api { address, source })?;
-    let address = listener.local_addr().map_err(|source| StartError::Api { address, source })?;
+/// Opens the API's port or socket, then the proxies, then serves.
+async fn open(
+    address: &Address,
+    proxies: &[ProxySpec],
+    core: Arc<Core>,
+) -> Result<(Address, Option<SocketFile>), StartError> {
+    let bound = open_api(address);
+    let (listener, address, file) =
+        bound.map_err(|source| StartError::Api { address: address.to_string(), source })?;
     for spec in proxies {
         let created = core.proxies.create(spec).await;
         created.map_err(|source| StartError::Proxy { name: spec.name.clone(), source })?;
     }
     tokio::spawn(api::serve(listener, core));
-    Ok(address)
+    Ok((address, file))
+}
+
+fn open_api(address: &Address) -> io::Result<(Listener, Address, Option<SocketFile>)> {
+    match address {
+        Address::Tcp(address) => {
+            let listener = listen::reserve(*address)?.listen(API_BACKLOG)?;
+            let address = listener.local_addr()?;
+            Ok((Listener::Tcp(listener), Address::Tcp(address), None))
+        }
+        Address::Unix(address) => {
+            let (listener, file) = unix::listen_privately(address)?;
+            Ok((Listener::Unix(listener), Address::Unix(address.clone()), file))
+        }
+    }
 }
 
 /// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Server {
     core: Arc<Core>,
-    api: SocketAddr,
+    api: Address,
+    file: Option<SocketFile>,
     runtime: Option<Runtime>,
 }
 
@@ -231,7 +274,8 @@ impl Server {
     /// Settings with their defaults.
     pub const fn builder() -> Builder {
         Builder {
-            api: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            api: Address::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
+            token: None,
             seed: 1,
             ledger: None,
             buffer_limit: DEFAULT_BUFFER_LIMIT,
@@ -244,13 +288,27 @@ impl Server {
     }
 
     /// Where the API listens.
-    pub const fn api_addr(&self) -> SocketAddr {
-        self.api
+    ///
+    /// # Panics
+    /// It is on a socket's file, which was asked for by [`Builder::api_socket`]; [`Server::url`] names that.
+    pub fn api_addr(&self) -> SocketAddr {
+        match &self.api {
+            Address::Tcp(address) => *address,
+            Address::Unix(address) => panic!("the API is on {address}"),
+        }
     }
 
-    /// Base URL of the API.
+    /// Base URL of the API: `http://127.0.0.1:8474`, or `unix:/run/api.sock`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.api)
+        match &self.api {
+            Address::Tcp(address) => format!("http://{address}"),
+            Address::Unix(address) => address.to_string(),
+        }
+    }
+
+    /// From now on the API asks for this token.
+    pub fn set_token(&self, token: Token) {
+        self.core.guard.change(token);
     }
 
     /// Creates a proxy.
@@ -382,6 +440,7 @@ impl Server {
             core.proxies.stop().await;
         });
         let Some(runtime) = self.runtime.take() else { return };
+        drop(self.file.take());
         debug_assert!(closed.is_ok(), "the runtime is there, and nothing in it panics");
         self.core.proxies.ground.ledger.close();
         // A runtime must not be dropped where another one runs; a thread of its own may wait for it.

@@ -1,13 +1,15 @@
-//! One socket, handled by readiness: reads and writes that never wait, closing in each of its kinds, and the
-//! question whether a peer is gone that needs no reading.
+//! One socket of TCP or of the unix domain, handled by readiness: reads and writes that never wait, closing in each of
+//! its kinds, and the question whether a peer is gone that needs no reading. What the two families do differently is
+//! here, and nobody who moves bytes need ask which one it has.
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::net::Shutdown;
 use tokio::io::{Interest, Ready};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// Largest read. It fits the second-level cache, so bytes are written from where they were read.
 pub(crate) const READ_SIZE: usize = 256 * 1024;
@@ -25,6 +27,51 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
 }
 
+/// A stream socket.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Has small writes leave at once, where the family would wait for more.
+    pub(crate) fn send_at_once(&self) {
+        if let Self::Tcp(stream) = self {
+            // An error means that the peer is gone, which the first read will tell.
+            let _already_gone = stream.set_nodelay(true);
+        }
+    }
+
+    /// Waits until there is something of what one is interested in.
+    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(stream) => stream.ready(interest).await,
+            Self::Unix(stream) => stream.ready(interest).await,
+        }
+    }
+
+    fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        match self {
+            Self::Tcp(stream) => stream.try_io(interest, call),
+            Self::Unix(stream) => stream.try_io(interest, call),
+        }
+    }
+
+    const fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 /// Result of a read that does not wait.
 #[derive(Debug)]
 pub(crate) enum Read<T> {
@@ -39,11 +86,14 @@ pub(crate) enum Read<T> {
 }
 
 /// Reads at most `len` bytes and hands them to `take` where they lie.
-pub(crate) fn read<T>(socket: &TcpStream, len: u64, take: impl FnOnce(&[u8]) -> T) -> Read<T> {
+pub(crate) fn read<T>(socket: &Socket, len: u64, take: impl FnOnce(&[u8]) -> T) -> Read<T> {
     SCRATCH.with_borrow_mut(|scratch| {
         let len = scratch.len().min(usize::try_from(len).unwrap_or(usize::MAX));
         let buffer = &mut scratch[..len];
-        match nonblocking(socket, Interest::READABLE, len, || {
+        // In the unix domain a read also ends early behind bytes that descriptors came with: no sign of an empty
+        // socket.
+        let full = if socket.is_tcp() { len } else { 0 };
+        match nonblocking(socket, Interest::READABLE, full, || {
             Ok(rustix::net::recv(socket, &mut *buffer, rustix::net::RecvFlags::empty())?.0)
         }) {
             Ok(Some(0)) => Read::End,
@@ -55,7 +105,7 @@ pub(crate) fn read<T>(socket: &TcpStream, len: u64, take: impl FnOnce(&[u8]) -> 
 }
 
 /// Writes what the socket takes now. `Ok(0)`: nothing.
-pub(crate) fn write(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn write(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
     let send = || {
         // No SIGPIPE: Rust's runtime ignores it, and so do programs that embed this one.
         Ok(rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL)?)
@@ -68,7 +118,7 @@ pub(crate) fn write(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 ///
 /// `len` is what a full result would be; zero where a short one means nothing.
 pub(crate) fn nonblocking(
-    socket: &TcpStream,
+    socket: &Socket,
     interest: Interest,
     len: usize,
     mut call: impl FnMut() -> io::Result<usize>,
@@ -94,12 +144,12 @@ pub(crate) fn nonblocking(
 }
 
 /// Ends the writing side. An error means that the peer is gone already.
-pub(crate) fn finish_writing(socket: &TcpStream) {
+pub(crate) fn finish_writing(socket: &Socket) {
     let _already_gone = rustix::net::shutdown(socket, Shutdown::Write);
 }
 
 /// Waits until the peer has closed or reset, without reading a byte it sent.
-pub(crate) async fn closed_by_peer(socket: &TcpStream) {
+pub(crate) async fn closed_by_peer(socket: &Socket) {
     loop {
         match socket.ready(Interest::READABLE | Interest::ERROR).await {
             Ok(ready) if !gone(ready) => {
@@ -117,14 +167,14 @@ fn gone(ready: Ready) -> bool {
 }
 
 /// Closes in an orderly way: FIN, and what still comes in is discarded so that it does not turn into a reset.
-pub(crate) async fn close(socket: &TcpStream) {
+pub(crate) async fn close(socket: &Socket) {
     finish_writing(socket);
     let discard = async {
         loop {
             match read(socket, READ_SIZE as u64, <[u8]>::len) {
                 Read::Bytes(_) => tokio::task::yield_now().await,
                 Read::Empty => {
-                    if socket.readable().await.is_err() {
+                    if socket.ready(Interest::READABLE).await.is_err() {
                         return;
                     }
                 }
@@ -135,14 +185,22 @@ pub(crate) async fn close(socket: &TcpStream) {
     let _peer_kept_sending = tokio::time::timeout(CLOSE_LINGER, discard).await;
 }
 
-/// Resets: RST to the peer, unsent and unread bytes are dropped.
-pub(crate) fn reset(socket: TcpStream) {
-    let _already_gone = socket.set_zero_linger();
+/// Resets: RST to the peer, unsent and unread bytes are dropped. The unix domain has no such thing: there the peer
+/// finds its connection reset if it had sent something that was not read, and the end of the stream otherwise; what
+/// it writes from now on is a broken pipe.
+pub(crate) fn reset(socket: Socket) {
+    if let Socket::Tcp(stream) = &socket {
+        let _already_gone = stream.set_zero_linger();
+    }
     drop(socket);
 }
 
-/// Waits until the peer's kernel has everything that was written, as long as it takes some of it.
-pub(crate) async fn drained(socket: &TcpStream) {
+/// Waits until the peer's kernel has everything that was written, as long as it takes some of it. In the unix domain it
+/// has it with the write, and keeps it for the peer whatever becomes of this socket.
+pub(crate) async fn drained(socket: &Socket) {
+    if !socket.is_tcp() {
+        return;
+    }
     let empty = async {
         let (mut left, mut since) = (u32::MAX, Instant::now());
         loop {
@@ -160,7 +218,7 @@ pub(crate) async fn drained(socket: &TcpStream) {
 
 /// Bytes written and not yet acknowledged (`SIOCOUTQ`).
 #[expect(unsafe_code, reason = "rustix has this request only behind its unsafe generic call")]
-fn unsent(socket: &TcpStream) -> io::Result<u32> {
+fn unsent(socket: &Socket) -> io::Result<u32> {
     /// `SIOCOUTQ`, the same number as `TIOCOUTQ`: linux/sockios.h.
     const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
     // SAFETY: the request writes one C int and reads nothing, as `Getter` with `i32` declares.

@@ -38,7 +38,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a scenario: a built-in one by name, or a file by its path
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show what a scenario would do, without doing it
     Plan(PlanArgs),
     /// List the built-in scenarios, or show the file of one
@@ -104,6 +104,9 @@ pub struct RunArgs {
     /// API of a running chaosproxy
     #[arg(long, value_name = "URL")]
     pub proxy_api: Option<String>,
+    /// File with the token that this chaosproxy asks for [default: $CHAOSPROXY_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", requires = "proxy_api")]
+    pub proxy_token_file: Option<PathBuf>,
     /// No proxy: only for scenarios without faults
     #[arg(long, conflicts_with = "proxy_api")]
     pub no_proxy: bool,
@@ -205,6 +208,7 @@ impl RunArgs {
             source_admin: self.source_admin.clone(),
             dest_admin: self.dest_admin.clone(),
             proxy_api: self.proxy_api.clone(),
+            proxy_token_file: self.proxy_token_file.clone(),
             no_proxy: self.no_proxy,
         }
     }

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 #[derive(Clone, Debug)]
 pub struct Control {
     base: Uri,
+    token: Option<chaosproxy::Token>,
 }
 
 /// Why a control request failed.
@@ -65,7 +66,13 @@ impl Control {
     pub fn try_new(url: &str) -> Result<Self, ControlError> {
         let base = url.trim_end_matches('/').parse::<Uri>().ok();
         let base = base.filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some());
-        base.map(|base| Self { base }).ok_or_else(|| ControlError::Address(url.to_owned()))
+        base.map(|base| Self { base, token: None }).ok_or_else(|| ControlError::Address(url.to_owned()))
+    }
+
+    /// The same, showing a token with every request.
+    #[must_use]
+    pub fn showing(self, token: Option<chaosproxy::Token>) -> Self {
+        Self { token, ..self }
     }
 
     /// `host:port`.
@@ -139,7 +146,11 @@ impl Control {
     ) -> Result<(StatusCode, Bytes), Exchange> {
         let stream = TcpStream::connect(self.authority()).await.map_err(Exchange::Connect)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let request = Request::builder()
+        let mut request = Request::builder();
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token.authorization());
+        }
+        let request = request
             .method(method)
             .uri(path)
             .header("host", self.authority())

@@ -1,6 +1,7 @@
 //! The registries and the proxy of a run: in this process unless running ones are named, driven through the same
 //! admin and API ports either way.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub struct TestbedOptions {
     pub dest_admin: Option<String>,
     /// API of a running chaosproxy.
     pub proxy_api: Option<String>,
+    /// File with the token that it asks for; `CHAOSPROXY_TOKEN_FILE` names it otherwise.
+    pub proxy_token_file: Option<PathBuf>,
     /// No proxy at all.
     pub no_proxy: bool,
 }
@@ -117,6 +120,9 @@ pub enum TestbedError {
         /// Why.
         source: mockreg::StartError,
     },
+    /// The file with the token of a running proxy has none.
+    #[error("--proxy-token-file")]
+    Token(#[from] chaosproxy::TokenError),
     /// The embedded proxy did not start.
     #[error("cannot start the proxy")]
     Proxy(#[source] chaosproxy::StartError),
@@ -136,6 +142,13 @@ pub enum TestbedError {
 }
 
 impl TestbedOptions {
+    /// The API of a proxy that runs elsewhere, if one is named, and the token it asks for.
+    fn running_proxy(&self) -> Result<Option<Control>, TestbedError> {
+        let Some(url) = &self.proxy_api else { return Ok(None) };
+        let token = chaosproxy::Token::of_client(self.proxy_token_file.as_deref())?;
+        Ok(Some(Control::try_new(url)?.showing(token)))
+    }
+
     /// Whether the options fit each other and the scenario.
     ///
     /// # Errors
@@ -145,6 +158,7 @@ impl TestbedOptions {
         for url in addresses.into_iter().flatten() {
             Control::try_new(url)?;
         }
+        self.running_proxy()?;
         let file = &scenario.file;
         let calm = Side::BOTH.iter().all(|side| faults::toxics(&file.network, *side).is_empty());
         match self.no_proxy {
@@ -186,16 +200,16 @@ impl Testbed {
             }
             _ => None,
         };
-        let api = options.proxy_api.clone().or_else(|| embedded_proxy.as_ref().map(chaosproxy::Server::url));
-        let proxy = match api {
-            Some(api) => Some(Proxy {
-                api: Control::try_new(&api)?,
-                run_id: run_id.to_owned(),
-                seed: plan.seed,
-                has_timeline: !scenario.file.timeline.is_empty(),
-            }),
-            None => None,
+        let api = match &embedded_proxy {
+            Some(proxy) => Some(Control::try_new(&proxy.url())?),
+            None => options.running_proxy()?,
         };
+        let proxy = api.map(|api| Proxy {
+            api,
+            run_id: run_id.to_owned(),
+            seed: plan.seed,
+            has_timeline: !scenario.file.timeline.is_empty(),
+        });
         let describe = |what: &str, given: &Option<String>| match given {
             Some(url) => format!("{what} {url}"),
             None => format!("{what} embedded"),
@@ -345,7 +359,7 @@ impl Testbed {
 
     /// Removes the proxies of a run from a running chaosproxy without knowing whether they were made.
     pub async fn remove_left_overs(options: &TestbedOptions, run_id: &str) {
-        let Some(api) = options.proxy_api.as_ref().and_then(|url| Control::try_new(url).ok()) else { return };
+        let Ok(Some(api)) = options.running_proxy() else { return };
         Proxy { api, run_id: run_id.to_owned(), seed: 0, has_timeline: true }.remove().await;
     }
 

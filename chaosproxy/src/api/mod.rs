@@ -1,7 +1,10 @@
 //! The HTTP API: Toxiproxy's routes with its bodies, codes and quirks, and beside them outages, timeline, ledger,
 //! connections, counters and metrics.
 
+mod body;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod model;
 mod routes;
 mod serve;

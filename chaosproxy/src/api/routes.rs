@@ -101,6 +101,11 @@ impl Endpoint {
 }
 
 impl Handler {
+    /// Whether the answer may be as big as the ledger.
+    pub(super) fn has_big_answer(&self) -> bool {
+        self.endpoint == Endpoint::Ledger
+    }
+
     pub(super) async fn run(&self, core: &Arc<Core>, query: &str, body: &[u8]) -> Answer {
         use Endpoint as E;
         match (&self.endpoint, self.verb) {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::Uri;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::api::escaped;
 use crate::ask::{AskError, Reply, Server};
+use crate::token::Token;
 
 /// The reference gives up on an answer after 25 s; whoever waits longer hears nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,13 +65,14 @@ pub(super) enum CallError {
 #[derive(Debug)]
 pub(super) struct Client {
     base: String,
+    token: Option<Token>,
 }
 
 impl Client {
-    /// A client of the server at `host`, with or without `http://`.
-    pub(super) fn new(host: &str) -> Self {
-        let has_scheme = host.starts_with("http://") || host.starts_with("https://");
-        Self { base: if has_scheme { host.to_owned() } else { format!("http://{host}") } }
+    /// A client of the server at `host`, `unix:PATH` or an address with or without `http://`, which is shown `token`.
+    pub(super) fn new(host: &str, token: Option<Token>) -> Self {
+        let has_scheme = ["http://", "https://", "unix:"].iter().any(|scheme| host.starts_with(scheme));
+        Self { base: if has_scheme { host.to_owned() } else { format!("http://{host}") }, token }
     }
 
     pub(super) fn proxies(&self) -> Result<BTreeMap<String, Proxy>, CallError> {
@@ -134,7 +135,7 @@ impl Client {
         expected: u16,
     ) -> Result<Reply, CallError> {
         let url = format!("{}{path}", self.base);
-        let reply = self.ask(method, &url, path, body).map_err(|source| CallError::Ask {
+        let reply = self.ask(method, path, body).map_err(|source| CallError::Ask {
             verb: spelt(method),
             url,
             source,
@@ -156,11 +157,9 @@ impl Client {
         })
     }
 
-    fn ask(&self, method: &str, url: &str, path: &str, body: &str) -> Result<Reply, AskError> {
-        let uri: Uri = url.parse().map_err(|_| AskError::Url)?;
-        let base: Uri = self.base.parse().map_err(|_| AskError::Url)?;
-        let prefix = base.path().trim_end_matches('/');
-        Server::of(&uri, PATIENCE)?.ask(method, &format!("{prefix}{path}"), body)
+    fn ask(&self, method: &str, path: &str, body: &str) -> Result<Reply, AskError> {
+        let server = Server::of(&self.base, self.token.clone(), PATIENCE)?;
+        server.ask(method, &format!("{}{path}", server.path()), body)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -12,6 +13,13 @@ use super::number;
 use crate::cli::double_dash;
 
 const SERVER: &str = "http://localhost:8474";
+
+/// The server, and what it may want to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Access {
+    pub(super) host: String,
+    pub(super) token_file: Option<PathBuf>,
+}
 
 /// What is to be done, with all that it takes.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,9 +51,12 @@ pub(super) enum Mistake {
 #[derive(Debug, Parser)]
 #[command(name = "toxiproxy-cli", disable_help_flag = true, disable_help_subcommand = true)]
 struct Ctl {
-    /// The server [default: $TOXIPROXY_URL, or <http://localhost:8474>]
+    /// The server, an address or unix:PATH [default: $TOXIPROXY_URL, or <http://localhost:8474>]
     #[arg(long, short = 'h', value_name = "URL")]
     host: Option<String>,
+    /// File with the token that the server asks for [default: $CHAOSPROXY_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Print the version
     #[arg(long, short = 'v')]
     version: bool,
@@ -152,8 +163,8 @@ struct Remove {
     named: Named,
 }
 
-/// Reads a command line, the program's own name first; beside the verb there is the server's URL.
-pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(String, Verb), Mistake> {
+/// Reads a command line, the program's own name first; beside the verb there is the server.
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Access, Verb), Mistake> {
     let environment = std::env::var("TOXIPROXY_URL").ok().filter(|url| !url.is_empty());
     let matches = Ctl::command().try_get_matches_from(arguments.into_iter().map(double_dash));
     let ctl = matches.and_then(|matches| Ctl::from_arg_matches(&matches)).map_err(|error| mistake(&error))?;
@@ -161,6 +172,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(St
         return Err(Mistake::Help(format!("toxiproxy-cli version {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let host = ctl.host.or(environment).unwrap_or_else(|| SERVER.to_owned());
+    let access = Access { host, token_file: ctl.token_file };
     let verb = match ctl.verb {
         None => return Err(Mistake::Help(help(&[]))),
         Some(TypedVerb::List) => Verb::List,
@@ -171,7 +183,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(St
         Some(TypedVerb::Toxic(ToxicVerbs { verb: None })) => return Err(Mistake::Help(help(&["toxic"]))),
         Some(TypedVerb::Toxic(ToxicVerbs { verb: Some(verb) })) => verb.meant()?,
     };
-    Ok((host, verb))
+    Ok((access, verb))
 }
 
 fn mistake(error: &clap::Error) -> Mistake {
@@ -298,7 +310,7 @@ fn attribute(text: &str) -> Result<Value, Mistake> {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<(String, Verb), Mistake> {
+    fn read(line: &str) -> Result<(Access, Verb), Mistake> {
         let words = std::iter::once("toxiproxy-cli").chain(line.split_whitespace());
         parse(words.map(OsString::from))
     }
@@ -348,11 +360,21 @@ mod tests {
 
     #[test]
     fn the_server_is_a_flag_or_local() {
-        for (line, host) in
-            [("-host h:1 list", "h:1"), ("-h=h:2 l", "h:2"), ("--host=http://h l", "http://h")]
-        {
-            assert_eq!(read(line).unwrap().0, host);
+        for (line, host) in [
+            ("-host h:1 list", "h:1"),
+            ("-h=h:2 l", "h:2"),
+            ("--host=http://h l", "http://h"),
+            ("-host unix:/s l", "unix:/s"),
+        ] {
+            assert_eq!(read(line).unwrap().0.host, host);
         }
+    }
+
+    #[test]
+    fn a_token_is_in_a_file() {
+        assert_eq!(read("-token-file f l").unwrap().0.token_file, Some("f".into()));
+        assert_eq!(read("--token-file=f l").unwrap().0.token_file, Some("f".into()));
+        assert_eq!(read("l").unwrap().0.token_file, None);
     }
 
     #[test]

@@ -15,10 +15,16 @@ pub(crate) use client::Proxy;
 use flags::{Mistake, Verb};
 use print::Paint;
 
+use crate::token::{Token, TokenError};
+
 /// Runs a command line, the program's own name first, and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let paint = Paint::new(std::io::stdout().is_terminal());
-    let done = flags::parse(arguments).map_err(Into::into).and_then(|(host, verb)| act(&host, verb, &paint));
+    let done = flags::parse(arguments).map_err(Into::into).and_then(|(access, verb)| {
+        let token = Token::of_client(access.token_file.as_deref());
+        let token = token.map_err(|error| Undone::failed(told(&error)))?;
+        act(&Client::new(&access.host, token), verb, &paint)
+    });
     match done {
         Ok(text) => {
             say(&text);
@@ -67,9 +73,16 @@ impl From<Mistake> for Undone {
     }
 }
 
+/// An error with what is behind it.
+fn told(error: &TokenError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
 /// Does it, and returns what is to be printed.
-fn act(host: &str, verb: Verb, paint: &Paint) -> Result<String, Undone> {
-    let client = Client::new(host);
+fn act(client: &Client, verb: Verb, paint: &Paint) -> Result<String, Undone> {
     let retrieve = |name: &str| {
         let failed = |error| Undone::failed(format!("Failed to retrieve proxy {name}: {error}"));
         client.proxy(name).map_err(failed)

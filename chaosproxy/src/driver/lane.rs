@@ -2,10 +2,9 @@
 
 use bytes::{Buf, Bytes};
 use chaosproxy_path::{Chain, Nanos, Stream};
-use tokio::net::TcpStream;
 
 use crate::pipe::Pipe;
-use crate::socket;
+use crate::socket::{self, Socket};
 
 /// A read of so many bytes is one of a stream worth splicing: the largest packet of loopback, and more than most
 /// requests and answers.
@@ -66,7 +65,7 @@ impl Lane {
     }
 
     /// Writes some of what is on its way; there is some. `Ok(0)`: the destination takes nothing now.
-    pub(super) fn write(&mut self, destination: &TcpStream) -> std::io::Result<usize> {
+    pub(super) fn write(&mut self, destination: &Socket) -> std::io::Result<usize> {
         match &mut self.pipe {
             Some(pipe) if self.remainder.is_empty() => pipe.drain(destination),
             _ => {

@@ -1,30 +1,36 @@
-//! The door of a proxy: the listener and the task that accepts, and what becomes of the port while an outage keeps
+//! The door of a proxy: the listener and the task that accepts, and what becomes of the address while an outage keeps
 //! it shut.
 
-use std::net::SocketAddr;
-
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
-use crate::listen::{self, ListenError};
+use crate::address::{self, Address, Bound, Listener, Reserved};
+use crate::listen::ListenError;
+use crate::unix::SocketFile;
 
 #[derive(Debug)]
 pub(super) enum Door {
     /// Disabled: the port is anybody's.
     Closed,
     /// Listening.
-    Open { address: SocketAddr, accepting: JoinHandle<()> },
-    /// Shut by an outage, the port kept.
-    Reserved { address: SocketAddr, socket: TcpSocket },
-    /// Shut by an outage, the port lost.
-    Lost { address: SocketAddr },
+    Open { address: Address, accepting: JoinHandle<()>, file: Option<SocketFile> },
+    /// Shut by an outage, the address kept.
+    Reserved { address: Address, kept: Reserved },
+    /// Shut by an outage, the address lost.
+    Lost { address: Address },
 }
 
 impl Door {
+    /// One that was just opened.
+    pub(super) fn open(bound: Bound, accept: impl FnOnce(Listener) -> JoinHandle<()>) -> Self {
+        let Bound { address, listener, file } = bound;
+        Self::Open { address, accepting: accept(listener), file }
+    }
+
     /// Disables it. Connections are refused from now on.
     pub(super) async fn close(&mut self) {
-        if let Self::Open { accepting, .. } = std::mem::replace(self, Self::Closed) {
+        if let Self::Open { accepting, file, .. } = std::mem::replace(self, Self::Closed) {
             shut(accepting).await;
+            drop(file);
         }
     }
 
@@ -35,35 +41,33 @@ impl Door {
     pub(super) async fn settle(
         &mut self,
         is_down: bool,
-        accept: impl FnOnce(TcpListener) -> JoinHandle<()>,
+        accept: impl FnOnce(Listener) -> JoinHandle<()>,
     ) -> Result<(), ListenError> {
         match std::mem::replace(self, Self::Closed) {
-            Self::Open { address, accepting } if is_down => {
+            Self::Open { address, accepting, file } if is_down => {
                 shut(accepting).await;
-                *self = Self::reserved(address);
+                *self = Self::reserved(address, file);
             }
-            Self::Lost { address } if is_down => *self = Self::reserved(address),
-            Self::Reserved { address, socket } if !is_down => {
-                // Whatever comes of it, the port is lost or open afterwards.
+            Self::Lost { address } if is_down => *self = Self::reserved(address, None),
+            Self::Reserved { address, kept } if !is_down => {
+                // Whatever comes of it, the address is lost or open afterwards.
                 *self = Self::Lost { address };
-                let accepting = accept(listen::open(socket, address)?);
-                *self = Self::Open { address, accepting };
+                *self = Self::open(kept.open()?, accept);
             }
             Self::Lost { address } if !is_down => {
-                *self = Self::Lost { address };
-                let accepting = accept(listen::listen(address)?);
-                *self = Self::Open { address, accepting };
+                *self = Self::Lost { address: address.clone() };
+                *self = Self::open(address::listen(&address)?, accept);
             }
             unchanged => *self = unchanged,
         }
         Ok(())
     }
 
-    /// Keeps the port of a door that is to stay shut for a while, if that is possible.
-    fn reserved(address: SocketAddr) -> Self {
-        match listen::reserve(address) {
-            Ok(socket) => Self::Reserved { address, socket },
-            Err(_) => Self::Lost { address },
+    /// Keeps the address of a door that is to stay shut for a while, if that is possible.
+    fn reserved(address: Address, file: Option<SocketFile>) -> Self {
+        match address::reserve(&address, file) {
+            Some(kept) => Self::Reserved { address, kept },
+            None => Self::Lost { address },
         }
     }
 }

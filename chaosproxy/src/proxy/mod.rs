@@ -5,17 +5,16 @@ mod door;
 mod spec;
 mod state;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chaosproxy_path::{Attributes, Stream};
 use mockreg_proto::seed::Seed;
-use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::address::{self, Address, Listener};
 use crate::connection;
-use crate::listen::{self, ListenError};
+use crate::listen::ListenError;
 use crate::live::{Entry, Ground, Live};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
 use crate::toxic::Toxic;
@@ -88,7 +87,7 @@ impl Proxy {
         let decides_alike = spec.label.as_deref().is_none_or(|label| *label == *self.live.label)
             && spec.seed.is_none_or(|seed| Some(seed) == self.seed);
         let state = self.state.lock().await;
-        let listens_alike = state.listens_on(&spec.listen, self.bare_host()).await?;
+        let listens_alike = state.listens_on(&spec.listen, self.live.ground.dialect()).await?;
         Ok(decides_alike && state.upstream == spec.upstream && listens_alike)
     }
 
@@ -99,8 +98,9 @@ impl Proxy {
     pub(crate) async fn update(self: &Arc<Self>, update: &ProxyUpdate) -> Result<(), ProxyError> {
         let mut state = self.state.lock().await;
         let upstream = update.upstream.clone().unwrap_or_else(|| state.upstream.clone());
+        address::check_upstream(&upstream, self.live.ground.dialect())?;
         let moves = match &update.listen {
-            Some(listen) => !state.listens_on(listen, self.bare_host()).await?,
+            Some(listen) => !state.listens_on(listen, self.live.ground.dialect()).await?,
             None => false,
         };
         let enabled = update.enabled.unwrap_or(state.enabled);
@@ -284,21 +284,15 @@ impl Proxy {
     }
 
     async fn enable(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
-        let address = listen::resolve(&state.listen, self.bare_host()).await.map_err(ListenError::from)?;
+        let dialect = self.live.ground.dialect();
+        let address = Address::resolve(&state.listen, dialect).await.map_err(ListenError::from)?;
         let is_bare = self.live.ground.strict_compat && state.listen.starts_with(':');
-        let listener = listen::listen(address)
+        let bound = address::listen(&address)
             .map_err(|error| if is_bare { error.of_bare(&state.listen) } else { error })?;
-        let address = listener.local_addr().unwrap_or(address);
-        state.listen = address.to_string();
+        state.listen = bound.address.to_string();
         state.enabled = true;
-        state.door = Door::Open { address, accepting: self.open(listener) };
+        state.door = Door::open(bound, |listener| self.open(listener));
         self.reconcile(state).await
-    }
-
-    /// What an address without a host means: loopback, where the reference listens for everybody.
-    fn bare_host(&self) -> IpAddr {
-        let is_open = self.live.ground.strict_compat;
-        if is_open { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST }.into()
     }
 
     async fn disable(&self, state: &mut State) {
@@ -314,17 +308,15 @@ impl Proxy {
         Ok(state.door.settle(is_down, |listener| self.open(listener)).await?)
     }
 
-    fn open(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
+    fn open(self: &Arc<Self>, listener: Listener) -> JoinHandle<()> {
         let proxy = Arc::clone(self);
         tokio::spawn(async move { proxy.accept(listener).await })
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
+    async fn accept(self: Arc<Self>, listener: Listener) {
         loop {
             match listener.accept().await {
                 Ok((client, address)) => {
-                    // An IPv4 client of a listener of both families comes as one of IPv6.
-                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     let visit = self.live.enter(address);
                     let mut tasks = self.tasks();
                     while tasks.try_join_next().is_some() {}

@@ -13,9 +13,9 @@ use crate::live::Entry;
 pub struct ProxySpec {
     /// Its name in the API.
     pub name: String,
-    /// Address it listens on; empty: a free port of loopback.
+    /// Address it listens on, `HOST:PORT` or `unix:PATH`; empty: a free port of loopback.
     pub listen: String,
-    /// Address of the server behind it.
+    /// Address of the server behind it, `HOST:PORT` or `unix:PATH`.
     pub upstream: String,
     /// What decisions and the ledger call it, where that is not its name.
     pub label: Option<String>,

@@ -1,12 +1,12 @@
 //! What a proxy is at one moment: addresses, door, toxics, outages in force.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use super::door::Door;
 use super::spec::{ProxyError, ProxySpec};
+use crate::address::{Address, Dialect};
 use crate::admission::Admission;
-use crate::listen::{self, AddressError};
+use crate::listen::AddressError;
 use crate::live::{Entry, Orders};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
 
@@ -61,13 +61,13 @@ impl State {
     ///
     /// # Errors
     /// It is no address.
-    pub(super) async fn listens_on(&self, listen: &str, bare: IpAddr) -> Result<bool, AddressError> {
+    pub(super) async fn listens_on(&self, listen: &str, dialect: Dialect) -> Result<bool, AddressError> {
         if listen == self.listen {
             return Ok(true);
         }
-        let new = listen::resolve(listen, bare).await?;
-        let current = listen::resolve(&self.listen, bare).await;
-        Ok(current.is_ok_and(|current| new.port() != 0 && listen::is_same(current, new)))
+        let new = Address::resolve(listen, dialect).await?;
+        let current = Address::resolve(&self.listen, dialect).await;
+        Ok(current.is_ok_and(|current| current.is_same(&new)))
     }
 
     /// Has connections decide about a partial outage of this share from now on.

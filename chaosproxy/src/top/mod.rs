@@ -7,11 +7,11 @@ mod reading;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use http::Uri;
 use rustix::termios::tcgetwinsize;
 use thiserror::Error;
 
 use crate::ask::{AskError, Server};
+use crate::token::Token;
 use page::Size;
 use reading::Reading;
 
@@ -28,6 +28,9 @@ pub enum TopError {
     /// The URL is none, or nobody answers there.
     #[error("{0}")]
     Ask(String),
+    /// It wants a token, or another one.
+    #[error("{0}; name its file by -token-file or CHAOSPROXY_TOKEN_FILE")]
+    Token(String),
     /// What answers is no chaosproxy.
     #[error("GET {path}: {reason}; is this the API of a chaosproxy? Toxiproxy has no such route")]
     Answer {
@@ -47,14 +50,14 @@ impl From<AskError> for TopError {
     }
 }
 
-/// Shows the server at `url` every `interval`, until the terminal or the program is closed. Where standard output is no
-/// terminal, or for `once`, one page is printed: of two readings an interval apart, so that there are rates.
+/// Shows the server at `url`, which is shown `token`, every `interval`, until the terminal or the program is closed.
+/// Where standard output is no terminal, or for `once`, one page is printed: of two readings an interval apart, so
+/// that there are rates.
 ///
 /// # Errors
 /// Nobody answers at `url`, or not as a chaosproxy does.
-pub fn run(url: &str, interval: Duration, once: bool) -> Result<(), TopError> {
-    let uri: Uri = url.parse().map_err(|_| AskError::Url)?;
-    let server = Server::of(&uri, PATIENCE)?;
+pub fn run(url: &str, token: Option<Token>, interval: Duration, once: bool) -> Result<(), TopError> {
+    let server = Server::of(url, token, PATIENCE)?;
     let lives = io::stdout().is_terminal() && !once;
     let mut before = Reading::take(&server)?;
     loop {

@@ -51,6 +51,9 @@ impl Reading {
 
 fn get<T: DeserializeOwned>(server: &Server, path: &'static str) -> Result<T, TopError> {
     let reply = server.ask("GET", path, "")?;
+    if reply.status == 401 {
+        return Err(TopError::Token(format!("GET {path}: status 401")));
+    }
     if reply.status != 200 {
         return Err(TopError::Answer { path, reason: format!("status {}", reply.status) });
     }

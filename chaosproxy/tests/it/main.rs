@@ -1,6 +1,7 @@
 //! The proxy over real sockets of loopback: what it does to bytes, what its API says, what its program does.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+mod admin;
 mod api;
 mod faults;
 mod forwarding;
@@ -11,3 +12,4 @@ mod records;
 mod splice;
 mod timeline;
 mod toxics;
+mod unix;

@@ -1,0 +1,7 @@
+//! Outages to be begun.
+#![no_main]
+
+use chaosproxy::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &[u8]| fuzzing::outage(body));

@@ -1,0 +1,7 @@
+//! Paths and queries of requests.
+#![no_main]
+
+use chaosproxy::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| fuzzing::path(text));

@@ -1,0 +1,177 @@
+//! Where a proxy listens and where it dials, of either family, and how a text is read: in our dialect, which knows the
+//! unix domain, or in that of the reference, which does not.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+use crate::dial;
+use crate::listen::{self, AddressError, ListenError};
+use crate::socket::Socket;
+use crate::unix::{self, SocketFile, UnixAddress};
+
+/// How texts of addresses are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `unix:` is the unix domain, and an address without a host is loopback.
+    Ours,
+    /// `unix` is a host like any other, and an address without a host is everybody's.
+    Reference,
+}
+
+impl Dialect {
+    const fn bare_host(self) -> IpAddr {
+        IpAddr::V4(match self {
+            Self::Ours => Ipv4Addr::LOCALHOST,
+            Self::Reference => Ipv4Addr::UNSPECIFIED,
+        })
+    }
+
+    fn is_unix(self, text: &str) -> bool {
+        self == Self::Ours && unix::is_meant(text)
+    }
+}
+
+/// An address to listen on, or that of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp(SocketAddr),
+    Unix(UnixAddress),
+}
+
+impl Address {
+    /// The address a text means.
+    ///
+    /// # Errors
+    /// It means none.
+    pub(crate) async fn resolve(text: &str, dialect: Dialect) -> Result<Self, AddressError> {
+        if dialect.is_unix(text) {
+            return UnixAddress::parse(text).map(Self::Unix);
+        }
+        listen::resolve(text, dialect.bare_host()).await.map(Self::Tcp)
+    }
+
+    /// Whether a listener at `self` is one at `other`; a port that is still to be chosen is no other's.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(other)) => other.port() != 0 && listen::is_same(*one, *other),
+            (one, other) => one == other,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Refuses an upstream that cannot be any. A host is not looked up before there is somebody to connect.
+///
+/// # Errors
+/// It is of the unix domain, and has no path that a socket could have.
+pub(crate) fn check_upstream(text: &str, dialect: Dialect) -> Result<(), AddressError> {
+    if dialect.is_unix(text) { UnixAddress::parse(text).map(drop) } else { Ok(()) }
+}
+
+/// Connects to an upstream.
+///
+/// # Errors
+/// It means no address, or nobody listens there.
+pub(crate) async fn dial(upstream: &str, dialect: Dialect) -> io::Result<Socket> {
+    if !dialect.is_unix(upstream) {
+        return dial::connect(upstream).await.map(Socket::Tcp);
+    }
+    let address = UnixAddress::parse(upstream).map_err(io::Error::other)?;
+    unix::connect(&address).await.map(Socket::Unix)
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// The next connection, and whose it is.
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, Address)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // An IPv4 client of a listener of both families comes as one of IPv6.
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                Ok((Socket::Tcp(stream), Address::Tcp(address)))
+            }
+            Self::Unix(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((Socket::Unix(stream), Address::Unix(UnixAddress::of_peer(&address))))
+            }
+        }
+    }
+}
+
+/// A listener, the address it really has, and its file, which is to be dropped after it.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) address: Address,
+    pub(crate) listener: Listener,
+    pub(crate) file: Option<SocketFile>,
+}
+
+/// Listens.
+///
+/// # Errors
+/// The address cannot be bound.
+pub(crate) fn listen(address: &Address) -> Result<Bound, ListenError> {
+    match address {
+        Address::Tcp(address) => Ok(tcp(listen::listen(*address)?, *address)),
+        Address::Unix(address) => {
+            let (listener, file) = unix::listen(address)?;
+            Ok(Bound { address: Address::Unix(address.clone()), listener: Listener::Unix(listener), file })
+        }
+    }
+}
+
+fn tcp(listener: TcpListener, asked: SocketAddr) -> Bound {
+    let address = Address::Tcp(listener.local_addr().unwrap_or(asked));
+    Bound { address, listener: Listener::Tcp(listener), file: None }
+}
+
+/// An address that is kept while nobody is let in: connections are refused, and nobody else gets it. The file of a
+/// socket looks like a stale one meanwhile, which another program may replace.
+#[derive(Debug)]
+pub(crate) enum Reserved {
+    Port(SocketAddr, TcpSocket),
+    File(UnixAddress, SocketFile),
+}
+
+/// Keeps the address of a listener that has been closed, with the file it had; `None` where that is not possible.
+pub(crate) fn reserve(address: &Address, file: Option<SocketFile>) -> Option<Reserved> {
+    match address {
+        Address::Tcp(address) => Some(Reserved::Port(*address, listen::reserve(*address).ok()?)),
+        Address::Unix(address) => Some(Reserved::File(address.clone(), file?)),
+    }
+}
+
+impl Reserved {
+    /// Listens there again.
+    ///
+    /// # Errors
+    /// Somebody else does meanwhile.
+    pub(crate) fn open(self) -> Result<Bound, ListenError> {
+        match self {
+            Self::Port(address, socket) => Ok(tcp(listen::open(socket, address)?, address)),
+            Self::File(address, file) => {
+                // Gone before the new one comes, which could have its number.
+                drop(file);
+                listen(&Address::Unix(address))
+            }
+        }
+    }
+}

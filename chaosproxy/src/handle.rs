@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use tokio::runtime::Handle;
 
 use crate::counters::ProxyCounts;
-use crate::proxy::{Proxy, ProxyError, ProxyUpdate};
+use crate::proxy::{Proxy, ProxyError, ProxyUpdate, ProxyView};
 use crate::toxic::Toxic;
 
 /// Runs something on the server's runtime and waits for it, from synchronous and asynchronous callers alike.
@@ -28,20 +28,27 @@ pub(crate) fn run<T: Send + 'static>(
 pub struct ProxyHandle {
     proxy: Arc<Proxy>,
     runtime: Option<Handle>,
-    listen: String,
+    /// What was bound; what is to be, where it is disabled and has been given as numbers.
+    addresses: Vec<SocketAddr>,
 }
 
 impl ProxyHandle {
-    pub(crate) fn new(proxy: Arc<Proxy>, runtime: Option<Handle>, listen: String) -> Self {
-        Self { proxy, runtime, listen }
+    pub(crate) fn new(proxy: Arc<Proxy>, runtime: Option<Handle>, view: ProxyView) -> Self {
+        let addresses = if view.enabled { view.addresses } else { view.listen.parse().into_iter().collect() };
+        Self { proxy, runtime, addresses }
     }
 
-    /// Where it listened when this handle was made.
+    /// Where it listened when this handle was made; of several ports the first.
     ///
     /// # Panics
     /// Never for a proxy that was enabled when this handle was made; a disabled one may have a name for an address.
     pub fn listen_addr(&self) -> SocketAddr {
-        self.listen.parse().expect("an enabled proxy has a resolved address")
+        *self.addresses.first().expect("an enabled proxy has a resolved address")
+    }
+
+    /// All addresses it listened on when this handle was made, one for each port.
+    pub fn listen_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Adds a toxic; live connections have it when this returns. Gives its name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::counters::ProxyCounts;
 use crate::live::{ConnectionView, Ground};
 use crate::outage::Outages;
-use crate::proxy::{Proxy, ProxyError, ProxySpec, ProxyUpdate, ProxyView};
+use crate::proxy::{self, Proxy, ProxyError, ProxySpec, ProxyUpdate, ProxyView};
 
 /// The proxies.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Proxies {
     /// # Errors
     /// A field is missing, the name is taken, or it cannot listen.
     pub(crate) async fn create(&self, spec: &ProxySpec) -> Result<Arc<Proxy>, ProxyError> {
-        check(spec, "")?;
+        self.check(spec, "")?;
         let mut map = self.map.lock().await;
         if map.contains_key(&spec.name) {
             return Err(ProxyError::Exists);
@@ -76,7 +76,7 @@ impl Proxies {
     /// are returned in any case.
     pub(crate) async fn populate(&self, specs: &[ProxySpec]) -> (Vec<ProxyView>, Result<(), ProxyError>) {
         for (index, spec) in specs.iter().enumerate() {
-            if let Err(error) = check(spec, &format!(" at proxy {}", index + 1)) {
+            if let Err(error) = self.check(spec, &format!(" at proxy {}", index + 1)) {
                 return (Vec::new(), Err(error));
             }
         }
@@ -147,13 +147,15 @@ impl Proxies {
             proxy.stop().await;
         }
     }
-}
 
-fn check(spec: &ProxySpec, place: &str) -> Result<(), ProxyError> {
-    for (field, value) in [("name", &spec.name), ("upstream", &spec.upstream)] {
-        if value.is_empty() {
-            return Err(ProxyError::MissingField(format!("{field}{place}")));
+    /// Whether a description is whole, and its addresses go together.
+    fn check(&self, spec: &ProxySpec, place: &str) -> Result<(), ProxyError> {
+        for (field, value) in [("name", &spec.name), ("upstream", &spec.upstream)] {
+            if value.is_empty() {
+                return Err(ProxyError::MissingField(format!("{field}{place}")));
+            }
         }
+        proxy::route(&spec.listen, &spec.upstream, self.ground.strict_compat)?;
+        Ok(())
     }
-    Ok(())
 }

@@ -3,9 +3,11 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use rustix::net::Shutdown;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
@@ -44,11 +46,24 @@ pub(crate) fn read<T>(socket: &TcpStream, len: u64, take: impl FnOnce(&[u8]) -> 
         let len = scratch.len().min(usize::try_from(len).unwrap_or(usize::MAX));
         let buffer = &mut scratch[..len];
         match nonblocking(socket, Interest::READABLE, len, || {
-            Ok(rustix::net::recv(socket, &mut *buffer, rustix::net::RecvFlags::empty())?.0)
+            Ok(rustix::net::recv(socket, &mut *buffer, RecvFlags::empty())?.0)
         }) {
             Ok(Some(0)) => Read::End,
             Ok(Some(n)) => Read::Bytes(take(&buffer[..n])),
             Ok(None) => Read::Empty,
+            Err(_) => Read::Broken,
+        }
+    })
+}
+
+/// Looks at no more than `len` of the bytes that have come, and leaves them there.
+pub(crate) fn peek<T>(socket: impl AsFd, len: usize, look: impl FnOnce(&[u8]) -> T) -> Read<T> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let len = len.min(scratch.len());
+        match rustix::net::recv(socket, &mut scratch[..len], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Read::End,
+            Ok((n, _)) => Read::Bytes(look(&scratch[..n])),
+            Err(Errno::AGAIN | Errno::INTR) => Read::Empty,
             Err(_) => Read::Broken,
         }
     })

@@ -1,4 +1,4 @@
-//! The door of a proxy: the listener and the task that accepts, and what becomes of the port while an outage keeps
+//! A door of a proxy, which has one for each port: the listener and the task that accepts, and what becomes of the port while an outage keeps
 //! it shut.
 
 use std::net::SocketAddr;
@@ -25,6 +25,16 @@ impl Door {
     pub(super) async fn close(&mut self) {
         if let Self::Open { accepting, .. } = std::mem::replace(self, Self::Closed) {
             shut(accepting).await;
+        }
+    }
+
+    /// The address it has, shut or open.
+    pub(super) const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Closed => None,
+            Self::Open { address, .. } | Self::Reserved { address, .. } | Self::Lost { address } => {
+                Some(*address)
+            }
         }
     }
 

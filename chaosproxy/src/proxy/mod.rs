@@ -1,4 +1,4 @@
-//! One proxy: its door (the listener), its toxics and the outages in force. Every change goes through here, one at
+//! One proxy: its doors (the listeners), its toxics and the outages in force. Every change goes through here, one at
 //! a time, and ends as new orders to the connections.
 
 mod door;
@@ -15,9 +15,11 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection;
-use crate::listen::{self, ListenError};
+use crate::listen::{self, AddressError, ListenError};
 use crate::live::{Entry, Ground, Live};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
+use crate::ports::{PortsError, Route, Span};
+use crate::selection::Selection;
 use crate::toxic::Toxic;
 
 use door::Door;
@@ -51,7 +53,8 @@ impl Proxy {
     pub(crate) async fn create(spec: &ProxySpec, ground: Ground) -> Result<Arc<Self>, ProxyError> {
         let label = spec.label.as_deref().unwrap_or(&spec.name);
         let ground = Ground { seed: spec.seed.map_or(ground.seed, Seed::root), ..ground };
-        let live = Live::new(&spec.name, label, &spec.upstream, ground);
+        let route = route(&spec.listen, &spec.upstream, ground.strict_compat)?;
+        let live = Live::new(&spec.name, label, route, ground);
         let proxy = Arc::new(Self {
             live: Arc::new(live),
             seed: spec.seed,
@@ -77,6 +80,8 @@ impl Proxy {
             label: self.live.label.to_string(),
             seed: self.seed,
             admission: state.admission,
+            introduction: state.introduction,
+            addresses: state.doors.iter().filter_map(Door::address).collect(),
         }
     }
 
@@ -88,7 +93,7 @@ impl Proxy {
         let decides_alike = spec.label.as_deref().is_none_or(|label| *label == *self.live.label)
             && spec.seed.is_none_or(|seed| Some(seed) == self.seed);
         let state = self.state.lock().await;
-        let listens_alike = state.listens_on(&spec.listen, self.bare_host()).await?;
+        let listens_alike = self.listens_on(&state, &spec.listen).await?;
         Ok(decides_alike && state.upstream == spec.upstream && listens_alike)
     }
 
@@ -99,14 +104,16 @@ impl Proxy {
     pub(crate) async fn update(self: &Arc<Self>, update: &ProxyUpdate) -> Result<(), ProxyError> {
         let mut state = self.state.lock().await;
         let upstream = update.upstream.clone().unwrap_or_else(|| state.upstream.clone());
+        let listen = update.listen.as_deref().unwrap_or(&state.listen);
+        let route = route(listen, &upstream, self.live.ground.strict_compat)?;
         let moves = match &update.listen {
-            Some(listen) => !state.listens_on(listen, self.bare_host()).await?,
+            Some(listen) => !self.listens_on(&state, listen).await?,
             None => false,
         };
         let enabled = update.enabled.unwrap_or(state.enabled);
-        let terms = update.terms(state.admission);
-        if terms != state.admission {
-            state.admission = terms;
+        let (terms, introduction) = (update.terms(state.admission), update.introduction(state.introduction));
+        if (terms, introduction) != (state.admission, state.introduction) {
+            (state.admission, state.introduction) = (terms, introduction);
             self.publish(&state).await;
         }
         if moves || upstream != state.upstream {
@@ -114,8 +121,8 @@ impl Proxy {
             if let Some(listen) = update.listen.clone().filter(|_| moves) {
                 state.listen = listen;
             }
-            state.upstream.clone_from(&upstream);
-            self.live.order(|orders| orders.upstream = upstream.into()).await;
+            state.upstream = upstream;
+            self.live.order(|orders| orders.route = route.into()).await;
         }
         match (enabled, state.enabled) {
             (true, false) => self.enable(&mut state).await,
@@ -165,8 +172,9 @@ impl Proxy {
             return Err(ProxyError::ToxicExists);
         }
         let stream = toxic.stream_as_spelt().into();
+        let only = Arc::new(toxic.only.clone());
         let toxic = toxic.realise(self.live.ground.strict_compat)?;
-        let entry = Entry { id: state.next_id, revision: 0, toxic, stream };
+        let entry = Entry { id: state.next_id, revision: 0, toxic, stream, only };
         state.next_id += 1;
         self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
         state.toxics.push(entry.clone());
@@ -176,7 +184,13 @@ impl Proxy {
 
     /// Whether it has a toxic of that name.
     pub(crate) async fn has_toxic(&self, name: &str) -> bool {
-        self.state.lock().await.position(name).is_ok()
+        self.selection(name).await.is_some()
+    }
+
+    /// Which connections the toxic of that name is for; `None` where there is none.
+    pub(crate) async fn selection(&self, name: &str) -> Option<Arc<Selection>> {
+        let state = self.state.lock().await;
+        state.position(name).ok().map(|index| Arc::clone(&state.toxics[index].only))
     }
 
     /// Changes a toxic: all of it, or nothing.
@@ -284,15 +298,52 @@ impl Proxy {
     }
 
     async fn enable(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
-        let address = listen::resolve(&state.listen, self.bare_host()).await.map_err(ListenError::from)?;
+        let addresses = self.addresses(&state.listen).await.map_err(ListenError::from)?;
         let is_bare = self.live.ground.strict_compat && state.listen.starts_with(':');
-        let listener = listen::listen(address)
-            .map_err(|error| if is_bare { error.of_bare(&state.listen) } else { error })?;
-        let address = listener.local_addr().unwrap_or(address);
-        state.listen = address.to_string();
+        let bind = |address: &SocketAddr| {
+            let bound = listen::listen(*address).map(|listener| (*address, listener));
+            bound.map_err(|error| if is_bare { error.of_bare(&state.listen) } else { error })
+        };
+        // All of them, or none: those before one that fails are given back.
+        let listeners = addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let open = |(address, listener): (SocketAddr, TcpListener)| {
+            let address = listener.local_addr().unwrap_or(address);
+            Door::Open { address, accepting: self.open(listener) }
+        };
+        state.doors = listeners.into_iter().map(open).collect();
         state.enabled = true;
-        state.door = Door::Open { address, accepting: self.open(listener) };
+        if let [Door::Open { address, .. }] = &state.doors[..] {
+            state.listen = address.to_string();
+        }
         self.reconcile(state).await
+    }
+
+    /// The addresses that a text means, one for each of its ports; where the reference is followed, always one.
+    async fn addresses(&self, listen: &str) -> Result<Vec<SocketAddr>, AddressError> {
+        let span = Span::of(listen).ok().flatten().filter(|_| !self.live.ground.strict_compat);
+        let Some(span) = span else { return Ok(vec![listen::resolve(listen, self.bare_host()).await?]) };
+        let first = listen::resolve(&span.at(span.ports.first()), self.bare_host()).await?;
+        let at = |port| {
+            let mut address = first;
+            address.set_port(port);
+            address
+        };
+        Ok(span.ports.iter().map(at).collect())
+    }
+
+    /// Whether an address is the one it has already, also by another name.
+    ///
+    /// # Errors
+    /// It is no address.
+    async fn listens_on(&self, state: &State, listen: &str) -> Result<bool, AddressError> {
+        if listen == state.listen {
+            return Ok(true);
+        }
+        let new = self.addresses(listen).await?;
+        let current = self.addresses(&state.listen).await;
+        let is_same =
+            |(new, current): (&SocketAddr, &SocketAddr)| new.port() != 0 && listen::is_same(*current, *new);
+        Ok(current.is_ok_and(|current| current.len() == new.len() && new.iter().zip(&current).all(is_same)))
     }
 
     /// What an address without a host means: loopback, where the reference listens for everybody.
@@ -303,15 +354,22 @@ impl Proxy {
 
     async fn disable(&self, state: &mut State) {
         state.enabled = false;
-        state.door.close().await;
+        for door in &mut state.doors {
+            door.close().await;
+        }
+        state.doors.clear();
         self.live.order(|orders| orders.closed += 1).await;
         self.live.emptied().await;
     }
 
-    /// Opens or shuts the door as outages in force have it.
+    /// Opens or shuts the doors as outages in force have it.
     async fn reconcile(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
         let is_down = state.is_down();
-        Ok(state.door.settle(is_down, |listener| self.open(listener)).await?)
+        let mut all = Ok(());
+        for door in &mut state.doors {
+            all = all.and(door.settle(is_down, |listener| self.open(listener)).await);
+        }
+        Ok(all?)
     }
 
     fn open(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
@@ -320,12 +378,13 @@ impl Proxy {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let port = listener.local_addr().map_or(0, |address| address.port());
         loop {
             match listener.accept().await {
                 Ok((client, address)) => {
                     // An IPv4 client of a listener of both families comes as one of IPv6.
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                    let visit = self.live.enter(address);
+                    let visit = self.live.enter(address, port);
                     let mut tasks = self.tasks();
                     while tasks.try_join_next().is_some() {}
                     tasks.spawn(connection::serve(client, visit));
@@ -346,4 +405,9 @@ impl Proxy {
         // Only spawning and joining happen under the lock.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where connections go. The reference knows no ranges of ports, and finds out about an odd address when it dials.
+pub(crate) fn route(listen: &str, upstream: &str, strict_compat: bool) -> Result<Route, PortsError> {
+    if strict_compat { Ok(Route::One(upstream.to_owned())) } else { Route::try_new(listen, upstream) }
 }

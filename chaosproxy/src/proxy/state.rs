@@ -1,12 +1,11 @@
 //! What a proxy is at one moment: addresses, door, toxics, outages in force.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use super::door::Door;
 use super::spec::{ProxyError, ProxySpec};
 use crate::admission::Admission;
-use crate::listen::{self, AddressError};
+use crate::introduction::Introduction;
 use crate::live::{Entry, Orders};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
 
@@ -26,12 +25,14 @@ pub(super) struct State {
     pub(super) listen: String,
     pub(super) upstream: String,
     pub(super) enabled: bool,
-    pub(super) door: Door,
+    /// One for each port; none while it is disabled.
+    pub(super) doors: Vec<Door>,
     pub(super) toxics: Vec<Entry>,
     pub(super) next_id: u64,
     pub(super) outages: BTreeMap<u64, Force>,
     pub(super) announced: Vec<f64>,
     pub(super) admission: Admission,
+    pub(super) introduction: Introduction,
 }
 
 impl State {
@@ -40,12 +41,13 @@ impl State {
             listen: spec.listen.clone(),
             upstream: spec.upstream.clone(),
             enabled: false,
-            door: Door::Closed,
+            doors: Vec::new(),
             toxics: Vec::new(),
             next_id: 1,
             outages: BTreeMap::new(),
             announced: Vec::new(),
             admission: spec.admission,
+            introduction: spec.introduction,
         }
     }
 
@@ -55,19 +57,6 @@ impl State {
     /// There is none of that name.
     pub(super) fn position(&self, toxic: &str) -> Result<usize, ProxyError> {
         self.toxics.iter().position(|entry| **entry.toxic.name() == *toxic).ok_or(ProxyError::ToxicNotFound)
-    }
-
-    /// Whether an address is the one it has already, also by another name.
-    ///
-    /// # Errors
-    /// It is no address.
-    pub(super) async fn listens_on(&self, listen: &str, bare: IpAddr) -> Result<bool, AddressError> {
-        if listen == self.listen {
-            return Ok(true);
-        }
-        let new = listen::resolve(listen, bare).await?;
-        let current = listen::resolve(&self.listen, bare).await;
-        Ok(current.is_ok_and(|current| new.port() != 0 && listen::is_same(current, new)))
     }
 
     /// Has connections decide about a partial outage of this share from now on.
@@ -89,6 +78,7 @@ impl State {
         let any = |kind| self.outages.values().any(|force| force.kind == kind);
         orders.toxics = self.toxics.clone().into();
         orders.admission = self.admission;
+        orders.introduction = self.introduction;
         orders.black_hole = any(OutageKind::BlackHole);
         orders.silent = any(OutageKind::Silent);
         let partial = self.outages.values().filter(|force| force.kind == OutageKind::Partial);

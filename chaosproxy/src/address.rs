@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use crate::dial;
 use crate::listen::{self, AddressError, ListenError};
+use crate::ports::{PortsError, Route, Span};
 use crate::socket::Socket;
 use crate::unix::{self, SocketFile, UnixAddress};
 
@@ -32,6 +33,23 @@ impl Dialect {
     fn is_unix(self, text: &str) -> bool {
         self == Self::Ours && unix::is_meant(text)
     }
+
+    /// A text as an address of several ports, which the reference does not know.
+    fn span(self, text: &str) -> Option<Span> {
+        let may_be = self == Self::Ours && !self.is_unix(text);
+        may_be.then(|| Span::of(text).ok().flatten()).flatten()
+    }
+
+    /// Where connections go that come to one address on their way to another.
+    ///
+    /// # Errors
+    /// One of both has an impossible range of ports, or the widths differ.
+    pub(crate) fn route(self, listen: &str, upstream: &str) -> Result<Route, PortsError> {
+        if self == Self::Reference || self.is_unix(upstream) {
+            return Ok(Route::One(upstream.to_owned()));
+        }
+        Route::try_new(if self.is_unix(listen) { "" } else { listen }, upstream)
+    }
 }
 
 /// An address to listen on, or that of a client.
@@ -51,6 +69,24 @@ impl Address {
             return UnixAddress::parse(text).map(Self::Unix);
         }
         listen::resolve(text, dialect.bare_host()).await.map(Self::Tcp)
+    }
+
+    /// The addresses a text means, one for each port of a range.
+    ///
+    /// # Errors
+    /// It means none.
+    pub(crate) async fn resolve_all(text: &str, dialect: Dialect) -> Result<Vec<Self>, AddressError> {
+        let Some(span) = dialect.span(text) else { return Ok(vec![Self::resolve(text, dialect).await?]) };
+        let first = listen::resolve(&span.at(span.ports.first()), dialect.bare_host()).await?;
+        Ok(span.ports.iter().map(|port| Self::Tcp(SocketAddr::new(first.ip(), port))).collect())
+    }
+
+    /// It as one of TCP.
+    pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
     }
 
     /// Whether a listener at `self` is one at `other`; a port that is still to be chosen is no other's.
@@ -99,6 +135,14 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
+    /// Its port; 0 in the unix domain.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map_or(0, |address| address.port()),
+            Self::Unix(_) => 0,
+        }
+    }
+
     /// The next connection, and whose it is.
     pub(crate) async fn accept(&self) -> io::Result<(Socket, Address)> {
         match self {

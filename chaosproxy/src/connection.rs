@@ -9,12 +9,14 @@ use chaosproxy_path::{Decision, Parameters, Strike};
 use mockreg_proto::seed::fires;
 use tracing::debug;
 
-use crate::address;
+use crate::address::{self, Dialect};
 use crate::admission::{self, Admitted};
 use crate::counters::Outcome;
 use crate::driver::{Driver, Ending};
+use crate::introduction;
 use crate::ledger::Observed;
 use crate::live::{ConnectionState, Kill, Orders, Visit};
+use crate::proxy_header::HeaderError;
 use crate::socket::{self, Socket};
 
 /// How long a dial may take. Toxiproxy has no limit and dials in its accept loop, where one dead server keeps
@@ -30,6 +32,15 @@ pub(crate) async fn serve(client: Socket, mut visit: Visit) {
 }
 
 async fn converse(client: Socket, visit: &mut Visit) -> Outcome {
+    // What toxics decide about every connection is written down before anything is awaited.
+    if let Err(kill) = visit.consult() {
+        return killed(kill, visit, [client]);
+    }
+    match introduction::read(&client, visit).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return reject(client, visit, error).await,
+        Err(kill) => return killed(kill, visit, [client]),
+    }
     let mut orders = match visit.consult() {
         Ok(orders) => orders,
         Err(kill) => return killed(kill, visit, [client]),
@@ -51,16 +62,26 @@ async fn converse(client: Socket, visit: &mut Visit) -> Outcome {
         }
         Err(kill) => return killed(kill, visit, [client]),
     }
-    match dial(visit, orders).await {
+    let header = introduction::to_send(&client, visit);
+    match dial(visit, orders, &header).await {
         Ok(Some(server)) => forward(client, server, visit).await,
-        Ok(None) => {
-            visit.record.set_state(ConnectionState::Closing);
-            tokio::select! {
-                () = socket::close(&client) => Outcome::Refused,
-                kill = visit.killed() => killed(kill, visit, [client]),
-            }
-        }
+        Ok(None) => turn_away(client, visit, Outcome::Refused).await,
         Err(kill) => killed(kill, visit, [client]),
+    }
+}
+
+/// Closes a connection that does not begin as it has to.
+async fn reject(client: Socket, visit: &mut Visit, error: HeaderError) -> Outcome {
+    let (proxy, connection) = (&visit.live.name, visit.record.ordinal);
+    tracing::warn!(%proxy, connection, client = %visit.record.client, %error, "connection rejected");
+    turn_away(client, visit, Outcome::Rejected).await
+}
+
+async fn turn_away(client: Socket, visit: &mut Visit, outcome: Outcome) -> Outcome {
+    visit.record.set_state(ConnectionState::Closing);
+    tokio::select! {
+        () = socket::close(&client) => outcome,
+        kill = visit.killed() => killed(kill, visit, [client]),
     }
 }
 
@@ -94,8 +115,8 @@ async fn keep_silent(client: Socket, visit: &mut Visit) -> Outcome {
     }
 }
 
-/// Connects upstream, after a black hole if there is one. `None`: the server cannot be reached.
-async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<Socket>, Kill> {
+/// Connects upstream, after a black hole if there is one, and sends the header. `None`: the server cannot be reached.
+async fn dial(visit: &mut Visit, mut orders: Orders, header: &[u8]) -> Result<Option<Socket>, Kill> {
     if orders.black_hole {
         visit.record.set_state(ConnectionState::Held);
         visit.live.counters.fault("outage:black_hole");
@@ -106,8 +127,9 @@ async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<Socket>, K
         visit.record.set_state(ConnectionState::Dialing);
     }
     let dialect = visit.live.ground.dialect();
+    let upstream = orders.route.from(visit.record.port);
     let connect = async {
-        let mut connect = std::pin::pin!(address::dial(&orders.upstream, dialect));
+        let mut connect = std::pin::pin!(connect(&upstream, dialect, header));
         // A near server has answered by the next look at the sockets; a timer set before it would wake the runtime up
         // once more for each connection.
         tokio::select! {
@@ -121,7 +143,7 @@ async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<Socket>, K
     let failed = |error: &dyn std::fmt::Display| {
         // Once in a row: during an outage behind the proxy every client would add the same line.
         if live.is_reachable.swap(false, Relaxed) {
-            let (proxy, upstream) = (&live.name, &orders.upstream);
+            let proxy = &live.name;
             tracing::warn!(%proxy, %upstream, %error, "upstream server cannot be reached");
         }
         Ok(None)
@@ -137,6 +159,12 @@ async fn dial(visit: &mut Visit, mut orders: Orders) -> Result<Option<Socket>, K
         },
         kill = visit.killed() => Err(kill),
     }
+}
+
+async fn connect(upstream: &str, dialect: Dialect, header: &[u8]) -> std::io::Result<Socket> {
+    let server = address::dial(upstream, dialect).await?;
+    socket::write_all(&server, header).await?;
+    Ok(server)
 }
 
 async fn forward(client: Socket, server: Socket, visit: &mut Visit) -> Outcome {

@@ -20,6 +20,8 @@ pub(crate) enum Outcome {
     Fault,
     /// The upstream server could not be reached.
     Refused,
+    /// It did not begin with the PROXY header that is required.
+    Rejected,
     /// The proxy was disabled, changed, deleted or stopped.
     Stopped,
 }
@@ -31,6 +33,7 @@ impl Outcome {
             Self::Reset => "reset",
             Self::Fault => "fault",
             Self::Refused => "refused",
+            Self::Rejected => "rejected",
             Self::Stopped => "stopped",
         }
     }
@@ -114,6 +117,9 @@ pub struct ProxyCounts {
     pub accepted: u64,
     /// Connections accepted and closed again because the upstream server could not be reached.
     pub refused: u64,
+    /// Connections accepted and closed again because they did not begin with the PROXY header that is required.
+    #[serde(default)]
+    pub rejected: u64,
     /// Connections open now.
     pub open: u64,
     /// Bytes forwarded (delivered) from clients to the server.
@@ -221,6 +227,7 @@ impl Counters {
             label: label.to_owned(),
             accepted: self.accepted.load(Relaxed),
             refused: named.outcomes.get(&Outcome::Refused).copied().unwrap_or(0),
+            rejected: named.outcomes.get(&Outcome::Rejected).copied().unwrap_or(0),
             open: self.open.load(Relaxed),
             bytes_upstream: self.sent_bytes(Stream::Upstream),
             bytes_downstream: self.sent_bytes(Stream::Downstream),

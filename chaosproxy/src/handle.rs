@@ -6,8 +6,9 @@ use std::sync::{Arc, mpsc};
 
 use tokio::runtime::Handle;
 
+use crate::address::Address;
 use crate::counters::ProxyCounts;
-use crate::proxy::{Proxy, ProxyError, ProxyUpdate};
+use crate::proxy::{Proxy, ProxyError, ProxyUpdate, ProxyView};
 use crate::toxic::Toxic;
 
 /// Runs something on the server's runtime and waits for it, from synchronous and asynchronous callers alike.
@@ -29,25 +30,36 @@ pub struct ProxyHandle {
     proxy: Arc<Proxy>,
     runtime: Option<Handle>,
     listen: String,
+    /// What was bound; what is to be, where it is disabled and has been given as numbers.
+    addresses: Vec<SocketAddr>,
 }
 
 impl ProxyHandle {
-    pub(crate) fn new(proxy: Arc<Proxy>, runtime: Option<Handle>, listen: String) -> Self {
-        Self { proxy, runtime, listen }
+    pub(crate) fn new(proxy: Arc<Proxy>, runtime: Option<Handle>, view: ProxyView) -> Self {
+        let addresses = match view.enabled {
+            true => view.addresses.iter().filter_map(Address::tcp).collect(),
+            false => view.listen.parse().into_iter().collect(),
+        };
+        Self { proxy, runtime, listen: view.listen, addresses }
     }
 
-    /// Where it listened when this handle was made: `127.0.0.1:8666`, `unix:/run/proxy.sock`.
+    /// Where it listened when this handle was made: `127.0.0.1:8666`, `unix:/run/proxy.sock`, `127.0.0.1:8666-8697`.
     pub fn listen(&self) -> &str {
         &self.listen
     }
 
-    /// The same where it is an address of TCP.
+    /// The same where it is an address of TCP; of several ports the first.
     ///
     /// # Panics
     /// Never for a proxy of TCP that was enabled when this handle was made; a disabled one may have a name for an
     /// address, and one of the unix domain has none of this kind.
     pub fn listen_addr(&self) -> SocketAddr {
-        self.listen.parse().expect("an enabled proxy of TCP has a resolved address")
+        *self.addresses.first().expect("an enabled proxy of TCP has a resolved address")
+    }
+
+    /// All addresses of TCP it listened on when this handle was made, one for each port.
+    pub fn listen_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Adds a toxic; live connections have it when this returns. Gives its name.

@@ -3,8 +3,9 @@
 //! and says which version it has applied.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chaosproxy_path::{Identity, Stream, Toxic};
@@ -17,8 +18,12 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::counters::{Counters, Outcome};
 use crate::decisions::Decisions;
+use crate::introduction::Introduction;
 use crate::ledger::{Ledger, Whose};
 use crate::pipe::Pipes;
+use crate::ports::Route;
+use crate::proxy_header::Header;
+use crate::selection::{Selection, Subject};
 
 /// How long a change waits for live connections to apply it. They do within microseconds; one that is busy closing
 /// is not worth a hanging API.
@@ -55,14 +60,16 @@ pub(crate) struct Entry {
     pub(crate) toxic: Toxic,
     /// Its direction as it was spelt, for the API.
     pub(crate) stream: Arc<str>,
+    /// The connections it is for.
+    pub(crate) only: Arc<Selection>,
 }
 
 /// How connections are to behave from now on.
 #[derive(Clone, Debug)]
 pub(crate) struct Orders {
     pub(crate) version: u64,
-    /// Where new connections go.
-    pub(crate) upstream: Arc<str>,
+    /// Where new connections go, by the port they came to.
+    pub(crate) route: Arc<Route>,
     pub(crate) toxics: Arc<[Entry]>,
     /// Nothing moves.
     pub(crate) black_hole: bool,
@@ -72,6 +79,8 @@ pub(crate) struct Orders {
     pub(crate) partial: Option<f64>,
     /// Terms for new connections.
     pub(crate) admission: Admission,
+    /// How new connections are introduced.
+    pub(crate) introduction: Introduction,
     /// Shares of partial outages in force or announced: decided, and written down, for each new connection.
     pub(crate) announced: Arc<[f64]>,
     /// Connections accepted before the last such moment are closed, or reset.
@@ -98,15 +107,16 @@ pub(crate) enum Kill {
 }
 
 impl Orders {
-    pub(crate) fn new(upstream: &str) -> Self {
+    pub(crate) fn new(route: Route) -> Self {
         Self {
             version: 1,
-            upstream: upstream.into(),
+            route: Arc::new(route),
             toxics: Arc::new([]),
             black_hole: false,
             silent: false,
             partial: None,
             admission: Admission::default(),
+            introduction: Introduction::default(),
             announced: Arc::new([]),
             closed: 0,
             reset: 0,
@@ -131,6 +141,8 @@ impl Orders {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
+    /// Waiting for the PROXY header or the TLS hello that it begins with.
+    Reading,
     /// Connecting to the upstream server.
     Dialing,
     /// Forwarding.
@@ -149,6 +161,7 @@ impl ConnectionState {
     /// Its name in the API.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Reading => "reading",
             Self::Dialing => "dialing",
             Self::Open => "open",
             Self::Held => "held",
@@ -159,7 +172,8 @@ impl ConnectionState {
     }
 }
 
-const STATES: [ConnectionState; 6] = [
+const STATES: [ConnectionState; 7] = [
+    ConnectionState::Reading,
     ConnectionState::Dialing,
     ConnectionState::Open,
     ConnectionState::Held,
@@ -177,8 +191,15 @@ pub struct ConnectionView {
     pub label: String,
     /// Place in the order of accepted connections, from 1.
     pub ordinal: u64,
-    /// Address of the client; `unix:` for one of the unix domain, which mostly has none.
+    /// Address of the client, that of its PROXY header where it sent one; `unix:` for one of the unix domain, which
+    /// mostly has none.
     pub client: String,
+    /// The port of the proxy that it came to; 0 where that listens in the unix domain.
+    #[serde(default)]
+    pub port: u16,
+    /// The name it asks for as a TLS client, where that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sni: Option<String>,
     /// Milliseconds since the server started when it was accepted.
     pub opened_ms: u64,
     /// Milliseconds since then.
@@ -203,7 +224,7 @@ pub struct ConnectionToxic {
     pub kind: String,
     /// Its direction.
     pub stream: Stream,
-    /// Whether its toxicity hit this connection.
+    /// Whether it is for this connection, and its toxicity hit it.
     pub affects: bool,
 }
 
@@ -212,7 +233,12 @@ pub struct ConnectionToxic {
 pub(crate) struct Record {
     pub(crate) ordinal: u64,
     pub(crate) born: Born,
-    client: Address,
+    pub(crate) client: Address,
+    /// The port of the proxy that it came to; 0 where that listens in the unix domain.
+    pub(crate) port: u16,
+    /// Where it comes from: known at once, unless it has to send a PROXY header first or is of the unix domain.
+    source: OnceLock<SocketAddr>,
+    sni: OnceLock<String>,
     opened_ms: u64,
     state: AtomicU8,
     /// Version of the orders it follows; the highest number where it follows none any more, or not yet.
@@ -229,31 +255,44 @@ impl Record {
         self.delivered[stream as usize].fetch_add(bytes, Relaxed);
     }
 
+    /// The name it asks for is known now.
+    pub(crate) fn asks_for(&self, name: String) {
+        let _known_already = self.sni.set(name);
+    }
+
+    /// What is known of it, to those who select.
+    fn subject(&self) -> Subject<'_> {
+        let sni = self.sni.get().map(String::as_str);
+        Subject { source: self.source.get().copied(), port: self.port, sni }
+    }
+
     fn view(&self, live: &Live) -> ConnectionView {
-        let identity = live.identity(self.ordinal);
+        let (identity, subject) = (live.identity(self.ordinal), self.subject());
         let toxics = Arc::clone(&live.orders.borrow().toxics);
         ConnectionView {
             proxy: live.name.to_string(),
             label: live.label.to_string(),
             ordinal: self.ordinal,
-            client: self.client.to_string(),
+            client: subject.source.map_or_else(|| self.client.to_string(), |source| source.to_string()),
+            port: self.port,
+            sni: subject.sni.map(str::to_owned),
             opened_ms: self.opened_ms,
             age_ms: live.ground.clock.now_ms().saturating_sub(self.opened_ms),
             state: STATES[usize::from(self.state.load(Relaxed)) % STATES.len()],
             bytes_upstream: self.delivered[Stream::Upstream as usize].load(Relaxed),
             bytes_downstream: self.delivered[Stream::Downstream as usize].load(Relaxed),
-            toxics: toxics.iter().map(|Entry { toxic, .. }| ConnectionToxic::of(toxic, &identity)).collect(),
+            toxics: toxics.iter().map(|entry| ConnectionToxic::of(entry, &subject, &identity)).collect(),
         }
     }
 }
 
 impl ConnectionToxic {
-    fn of(toxic: &Toxic, identity: &Identity) -> Self {
+    fn of(Entry { toxic, only, .. }: &Entry, subject: &Subject<'_>, identity: &Identity) -> Self {
         Self {
             name: toxic.name().to_string(),
             kind: toxic.attributes().kind().to_owned(),
             stream: toxic.stream(),
-            affects: toxic.hits(identity),
+            affects: only.selects(subject) && toxic.hits(identity),
         }
     }
 }
@@ -275,13 +314,13 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(name: &str, label: &str, upstream: &str, ground: Ground) -> Self {
+    pub(crate) fn new(name: &str, label: &str, route: Route, ground: Ground) -> Self {
         Self {
             name: name.into(),
             label: label.into(),
             ground,
             counters: Counters::default(),
-            orders: watch::Sender::new(Orders::new(upstream)),
+            orders: watch::Sender::new(Orders::new(route)),
             is_reachable: AtomicBool::new(true),
             records: Mutex::default(),
             ordinals: AtomicU64::new(0),
@@ -290,13 +329,21 @@ impl Live {
     }
 
     /// Registers a connection that was just accepted.
-    pub(crate) fn enter(self: &Arc<Self>, client: Address) -> Visit {
+    pub(crate) fn enter(self: &Arc<Self>, client: Address, port: u16) -> Visit {
         let orders = self.orders.subscribe();
-        let born = orders.borrow().now();
+        let (born, introduction) = {
+            let orders = orders.borrow();
+            (orders.now(), orders.introduction)
+        };
+        let known = client.tcp().filter(|_| !introduction.accept_proxy);
+        let source = known.map_or_else(OnceLock::new, OnceLock::from);
         let record = Arc::new(Record {
             ordinal: self.ordinals.fetch_add(1, SeqCst) + 1,
             born,
             client,
+            port,
+            source,
+            sni: OnceLock::new(),
             opened_ms: self.ground.clock.now_ms(),
             state: AtomicU8::new(ConnectionState::Dialing as u8),
             applied: AtomicU64::new(u64::MAX),
@@ -309,6 +356,8 @@ impl Live {
             live: Arc::clone(self),
             record,
             orders,
+            introduction,
+            header: None,
             decisions: Decisions::default(),
             outcome: Outcome::Stopped,
             counted: Vec::new(),
@@ -413,6 +462,10 @@ pub(crate) struct Visit {
     pub(crate) live: Arc<Live>,
     pub(crate) record: Arc<Record>,
     pub(crate) orders: watch::Receiver<Orders>,
+    /// How it is introduced, since it was accepted.
+    pub(crate) introduction: Introduction,
+    /// The PROXY header it began with.
+    pub(crate) header: Option<Header>,
     pub(crate) decisions: Decisions,
     /// How it ended; stays at "stopped" if its task is dropped in the middle.
     pub(crate) outcome: Outcome,
@@ -421,10 +474,30 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// The newest orders, unless they (or the end of the proxy) end this connection. What their toxics decide is
-    /// written down.
+    /// Its PROXY header has come.
+    pub(crate) fn introduced(&mut self, header: Header) {
+        let named = header.addresses.map(|(source, _)| source);
+        if let Some(source) = named.or(self.record.client.tcp()) {
+            let _known_already = self.record.source.set(source);
+        }
+        self.header = Some(header);
+    }
+
+    /// Whether the name it asks for matters.
+    pub(crate) fn needs_name(&self) -> bool {
+        let (orders, subject) = (self.orders.borrow(), self.record.subject());
+        self.introduction.peek_sni || orders.toxics.iter().any(|entry| entry.only.hinges_on_name(&subject))
+    }
+
+    /// The newest orders, with the toxics that are for this connection; unless they (or the end of the proxy) end it.
+    /// What these toxics decide is written down.
     pub(crate) fn consult(&mut self) -> Result<Orders, Kill> {
-        let orders = self.orders.borrow_and_update().clone();
+        let mut orders = self.orders.borrow_and_update().clone();
+        let subject = self.record.subject();
+        let is_for = |entry: &&Entry| entry.only.selects(&subject);
+        if !orders.toxics.iter().all(|entry| is_for(&entry)) {
+            orders.toxics = orders.toxics.iter().filter(is_for).cloned().collect();
+        }
         self.decisions.follow(&self.live, self.record.ordinal, &orders.toxics);
         self.count(&orders.toxics);
         orders.kills(self.record.born).map_or(Ok(orders), Err)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::address::{self, Dialect};
+use crate::address;
 use crate::counters::ProxyCounts;
 use crate::live::{ConnectionView, Ground};
 use crate::outage::Outages;
@@ -28,7 +28,7 @@ impl Proxies {
     /// # Errors
     /// A field is missing, the name is taken, or it cannot listen.
     pub(crate) async fn create(&self, spec: &ProxySpec) -> Result<Arc<Proxy>, ProxyError> {
-        check(spec, "", self.ground.dialect())?;
+        self.check(spec, "")?;
         let mut map = self.map.lock().await;
         if map.contains_key(&spec.name) {
             return Err(ProxyError::Exists);
@@ -77,7 +77,7 @@ impl Proxies {
     /// are returned in any case.
     pub(crate) async fn populate(&self, specs: &[ProxySpec]) -> (Vec<ProxyView>, Result<(), ProxyError>) {
         for (index, spec) in specs.iter().enumerate() {
-            if let Err(error) = check(spec, &format!(" at proxy {}", index + 1), self.ground.dialect()) {
+            if let Err(error) = self.check(spec, &format!(" at proxy {}", index + 1)) {
                 return (Vec::new(), Err(error));
             }
         }
@@ -148,13 +148,16 @@ impl Proxies {
             proxy.stop().await;
         }
     }
-}
 
-fn check(spec: &ProxySpec, place: &str, dialect: Dialect) -> Result<(), ProxyError> {
-    for (field, value) in [("name", &spec.name), ("upstream", &spec.upstream)] {
-        if value.is_empty() {
-            return Err(ProxyError::MissingField(format!("{field}{place}")));
+    /// Whether a description is whole, and its addresses go together.
+    fn check(&self, spec: &ProxySpec, place: &str) -> Result<(), ProxyError> {
+        for (field, value) in [("name", &spec.name), ("upstream", &spec.upstream)] {
+            if value.is_empty() {
+                return Err(ProxyError::MissingField(format!("{field}{place}")));
+            }
         }
+        let dialect = self.ground.dialect();
+        dialect.route(&spec.listen, &spec.upstream)?;
+        Ok(address::check_upstream(&spec.upstream, dialect)?)
     }
-    Ok(address::check_upstream(&spec.upstream, dialect)?)
 }

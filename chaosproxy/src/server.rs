@@ -450,7 +450,7 @@ impl Server {
 
     fn handle(&self, proxy: Arc<Proxy>, view: ProxyView) -> ProxyHandle {
         let runtime = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
-        ProxyHandle::new(proxy, runtime, view.listen)
+        ProxyHandle::new(proxy, runtime, view)
     }
 
     fn run<T: Send + 'static>(

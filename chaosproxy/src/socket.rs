@@ -4,10 +4,12 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use rustix::net::Shutdown;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -58,6 +60,14 @@ impl Socket {
         }
     }
 
+    /// Addresses of the peer and of this end; `None` in the unix domain, and where the peer is gone.
+    pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().zip(stream.local_addr().ok()),
+            Self::Unix(_) => None,
+        }
+    }
+
     const fn is_tcp(&self) -> bool {
         matches!(self, Self::Tcp(_))
     }
@@ -94,7 +104,7 @@ pub(crate) fn read<T>(socket: &Socket, len: u64, take: impl FnOnce(&[u8]) -> T) 
         // socket.
         let full = if socket.is_tcp() { len } else { 0 };
         match nonblocking(socket, Interest::READABLE, full, || {
-            Ok(rustix::net::recv(socket, &mut *buffer, rustix::net::RecvFlags::empty())?.0)
+            Ok(rustix::net::recv(socket, &mut *buffer, RecvFlags::empty())?.0)
         }) {
             Ok(Some(0)) => Read::End,
             Ok(Some(n)) => Read::Bytes(take(&buffer[..n])),
@@ -102,6 +112,30 @@ pub(crate) fn read<T>(socket: &Socket, len: u64, take: impl FnOnce(&[u8]) -> T) 
             Err(_) => Read::Broken,
         }
     })
+}
+
+/// Looks at no more than `len` of the bytes that have come, and leaves them there.
+pub(crate) fn peek<T>(socket: impl AsFd, len: usize, look: impl FnOnce(&[u8]) -> T) -> Read<T> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let len = len.min(scratch.len());
+        match rustix::net::recv(socket, &mut scratch[..len], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Read::End,
+            Ok((n, _)) => Read::Bytes(look(&scratch[..n])),
+            Err(Errno::AGAIN | Errno::INTR) => Read::Empty,
+            Err(_) => Read::Broken,
+        }
+    })
+}
+
+/// Writes all of it, and waits as long as that takes.
+pub(crate) async fn write_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write(socket, bytes)? {
+            0 => drop(socket.ready(Interest::WRITABLE).await?),
+            written => bytes = &bytes[written..],
+        }
+    }
+    Ok(())
 }
 
 /// Writes what the socket takes now. `Ok(0)`: nothing.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream};
 
+use crate::selection::Selection;
+
 /// A toxic to be added to a proxy: kind and attributes, and a name, direction and toxicity that have defaults.
 ///
 /// ```
@@ -21,12 +23,14 @@ pub struct Toxic {
     pub(crate) spelt: Option<String>,
     pub(crate) toxicity: f32,
     pub(crate) attributes: Attributes,
+    pub(crate) only: Selection,
 }
 
 impl Toxic {
     /// A toxic of any kind: downstream, on all connections, named `<type>_<stream>`.
     pub const fn new(attributes: Attributes) -> Self {
-        Self { name: None, stream: Stream::Downstream, spelt: None, toxicity: 1.0, attributes }
+        let only = Selection::EVERYTHING;
+        Self { name: None, stream: Stream::Downstream, spelt: None, toxicity: 1.0, attributes, only }
     }
 
     /// Delays data by `latency`, give or take `jitter`; whole milliseconds.
@@ -106,6 +110,13 @@ impl Toxic {
     #[must_use]
     pub const fn toxicity(mut self, share: f32) -> Self {
         self.toxicity = share;
+        self
+    }
+
+    /// On selected connections only; toxicity is the share of these.
+    #[must_use]
+    pub fn only(mut self, selection: Selection) -> Self {
+        self.only = selection;
         self
     }
 

@@ -118,12 +118,26 @@ impl HaProxy {
     /// # Panics
     /// It does not start, or the folder has no room.
     pub fn start(folder: &Path, upstream: &str, global: &str, defaults: &str) -> Self {
+        let listen = |address: &str| format!(" bind {address}\n server upstream {upstream}\n");
+        Self::listening(folder, listen, global, defaults)
+    }
+
+    /// The same with lines of its own for what listens on the address it is given.
+    ///
+    /// # Panics
+    /// It does not start, or the folder has no room.
+    pub fn listening(
+        folder: &Path,
+        listen: impl FnOnce(&str) -> String,
+        global: &str,
+        defaults: &str,
+    ) -> Self {
         let address = free_address();
+        let listen = listen(&address);
         // One connection needs one pipe.
         let text = format!(
             "global\n nbthread 1\n maxpipes 100\n{global}\ndefaults\n mode tcp\n timeout connect 5s\n \
-             timeout client 1h\n timeout server 1h\n{defaults}\n\
-             listen bench\n bind {address}\n server upstream {upstream}\n"
+             timeout client 1h\n timeout server 1h\n{defaults}\nlisten bench\n{listen}"
         );
         let config = folder.join(format!("haproxy-{}.cfg", address.replace(':', "-")));
         std::fs::write(&config, text).expect("room in the folder");

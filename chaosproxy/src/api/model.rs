@@ -13,8 +13,11 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use crate::admission::{Admission, OverLimit};
+use crate::introduction::Introduction;
 use crate::live::Entry;
 use crate::proxy::{ProxySpec, ProxyUpdate, ProxyView};
+use crate::proxy_header::ProxyProtocol;
+use crate::selection::Selection;
 use crate::toxic::Toxic;
 
 /// What errors of the reference call its types.
@@ -185,6 +188,7 @@ fn listed_spec(value: &Value) -> Result<ProxySpec, ApiError> {
 }
 
 fn spec(fields: &Fields<'_>) -> Result<ProxySpec, ApiError> {
+    let change = update(fields)?;
     Ok(ProxySpec {
         name: fields.string("name")?.unwrap_or_default(),
         listen: fields.string("listen")?.unwrap_or_default(),
@@ -192,7 +196,8 @@ fn spec(fields: &Fields<'_>) -> Result<ProxySpec, ApiError> {
         label: fields.string("label")?.filter(|label| !label.is_empty()),
         seed: fields.whole("seed")?,
         enabled: fields.boolean("enabled")?.unwrap_or(true),
-        admission: update(fields)?.terms(Admission::default()),
+        admission: change.terms(Admission::default()),
+        introduction: change.introduction(Introduction::default()),
     })
 }
 
@@ -215,6 +220,10 @@ fn update(fields: &Fields<'_>) -> Result<ProxyUpdate, ApiError> {
         let unknown = || ApiError::bad_body(format_args!("over_limit must be refuse or hold, not {name}"));
         OverLimit::parse(&name).ok_or_else(unknown)
     });
+    let send_proxy = fields.string("send_proxy")?.map(|name| {
+        let unknown = || ApiError::bad_body(format_args!("send_proxy must be v1, v2 or empty, not {name}"));
+        if name.is_empty() { Ok(None) } else { ProxyProtocol::parse(&name).map(Some).ok_or_else(unknown) }
+    });
     Ok(ProxyUpdate {
         listen: fields.string("listen")?,
         upstream: fields.string("upstream")?,
@@ -222,6 +231,9 @@ fn update(fields: &Fields<'_>) -> Result<ProxyUpdate, ApiError> {
         accept_delay_ms: fields.whole("accept_delay_ms")?,
         max_connections: fields.whole("max_connections")?,
         over_limit: over_limit.transpose()?,
+        accept_proxy: fields.boolean("accept_proxy")?,
+        send_proxy: send_proxy.transpose()?,
+        peek_sni: fields.boolean("peek_sni")?,
     })
 }
 
@@ -252,7 +264,52 @@ pub(crate) fn toxic_head(value: &Value, strict: bool) -> Result<Toxic, ApiError>
         || ApiError::bad_request(if kind == "packet_loss" { NO_PACKET_LOSS } else { "invalid toxic type" });
     let is_there = strict || kind != "packet_loss";
     let attributes = Attributes::defaults(&kind).filter(|_| is_there).ok_or_else(unknown)?;
-    Ok(Toxic { name, stream, spelt, toxicity, attributes })
+    let only = selection(&fields)?.unwrap_or_default();
+    Ok(Toxic { name, stream, spelt, toxicity, attributes, only })
+}
+
+/// Refuses a change of the connections that a toxic is for. What one that met a connection holds of it would have to
+/// go, and one that comes to it would stand behind the others: that is a removal and an addition, and is said so.
+pub(crate) fn keeps_selection(value: &Value, only: &Selection) -> Result<(), ApiError> {
+    match selection(&Fields::of(value, UPDATE, "")?)? {
+        Some(other) if other != *only => {
+            Err(ApiError::bad_request("only cannot be changed; remove the toxic and add it again"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The connections that a toxic is for, where something is said about them.
+fn selection(fields: &Fields<'_>) -> Result<Option<Selection>, ApiError> {
+    if fields.get("only").is_none() {
+        return Ok(None);
+    }
+    let given = fields.object("only", "object", "only")?;
+    given.only(&["source", "source_port", "port", "sni"])?;
+    let mut only = Selection::default();
+    for (key, value) in given.entries() {
+        let values = value.as_array().filter(|values| !values.is_empty());
+        let fail = |problem: &dyn std::fmt::Display| ApiError::bad_body(format_args!("only.{problem}"));
+        for value in
+            values.ok_or_else(|| fail(&format_args!("{key} must be a list with at least one value")))?
+        {
+            let text = match value {
+                Value::Number(number) => number.to_string(),
+                Value::String(text) => text.clone(),
+                other => {
+                    return Err(fail(&format_args!("{key} must be a list of texts or numbers, not {other}")));
+                }
+            };
+            let narrowed = match key.as_str() {
+                "source" => only.source(&text),
+                "source_port" => only.source_port(&text),
+                "port" => only.port(&text),
+                _ => only.sni(&text),
+            };
+            only = narrowed.map_err(|error| fail(&error))?;
+        }
+    }
+    Ok(Some(only))
 }
 
 /// Reads the attributes of a toxic to be created.
@@ -404,13 +461,18 @@ struct AttributesJson<'a>(&'a Attributes);
 
 impl Serialize for ToxicJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Entry { toxic, stream, .. } = self.0;
-        let mut json = serializer.serialize_struct("toxic", 5)?;
+        let Entry { toxic, stream, only, .. } = self.0;
+        let mut json = serializer.serialize_struct("toxic", 6)?;
         json.serialize_field("attributes", &AttributesJson(toxic.attributes()))?;
         json.serialize_field("name", &**toxic.name())?;
         json.serialize_field("type", toxic.attributes().kind())?;
         json.serialize_field("stream", &**stream)?;
         json.serialize_field("toxicity", &go_float(toxic.toxicity()))?;
+        if only.is_everything() {
+            json.skip_field("only")?;
+        } else {
+            json.serialize_field("only", &**only)?;
+        }
         json.end()
     }
 }
@@ -514,6 +576,14 @@ impl Serialize for ProxyJson<'_> {
         if let Some(max) = proxy.admission.max_connections {
             json.serialize_entry("max_connections", &max)?;
             json.serialize_entry("over_limit", &proxy.admission.over_limit)?;
+        }
+        let Introduction { accept_proxy, send_proxy, peek_sni } = proxy.introduction;
+        for (name, _) in [("accept_proxy", accept_proxy), ("peek_sni", peek_sni)].iter().filter(|(_, is)| *is)
+        {
+            json.serialize_entry(name, &true)?;
+        }
+        if let Some(version) = send_proxy {
+            json.serialize_entry("send_proxy", &version)?;
         }
         json.end()
     }

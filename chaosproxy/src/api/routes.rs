@@ -186,6 +186,9 @@ async fn show_toxic(core: &Core, name: &str, toxic: &str) -> Answer {
 
 async fn update_toxic(core: &Core, name: &str, toxic: &str, body: &[u8]) -> Answer {
     let proxy = core.proxies.get(name).await?;
+    if let Some(only) = proxy.selection(toxic).await {
+        model::keeps_selection(&model::first_value(body)?, &only)?;
+    }
     let mut refused = Ok(());
     let change = |attributes: &mut _, toxicity: &mut _| {
         refused = model::merge_toxic(&model::first_value(body)?, attributes, toxicity);

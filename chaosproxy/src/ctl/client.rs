@@ -33,6 +33,9 @@ pub(crate) struct Toxic {
     pub(super) stream: String,
     pub(super) toxicity: f32,
     pub(super) attributes: BTreeMap<String, Value>,
+    /// The connections it is for, by condition; none: all.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub(super) only: BTreeMap<String, Vec<Value>>,
 }
 
 /// A change of a toxic.

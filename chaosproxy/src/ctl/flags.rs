@@ -140,6 +140,9 @@ struct Add {
     /// On bytes from the server to the client, the default
     #[arg(long, short)]
     downstream: bool,
+    /// Only connections of this source, source_port, port or sni; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    only: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -277,8 +280,22 @@ impl Add {
         }
         let stream = if self.upstream { "upstream" } else { "downstream" }.to_owned();
         let (proxy, name, Change { toxicity, attributes }) = self.change.meant("add")?;
-        Ok(Verb::Add { proxy, toxic: Toxic { name, kind, stream, toxicity, attributes } })
+        let only = conditions(&self.only)?;
+        Ok(Verb::Add { proxy, toxic: Toxic { name, kind, stream, toxicity, attributes, only } })
     }
+}
+
+/// Conditions on connections. The server says what is wrong with them, but for what it would not be told.
+fn conditions(given: &[String]) -> Result<BTreeMap<String, Vec<Value>>, Mistake> {
+    let mut conditions: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for condition in given {
+        let (key, value) = condition.split_once('=').ok_or_else(|| Mistake::Missing {
+            help: String::new(),
+            what: format!("only should be KEY=VALUE, as source=10.0.0.0/8, not {condition}."),
+        })?;
+        conditions.entry(key.to_owned()).or_default().push(value.into());
+    }
+    Ok(conditions)
 }
 
 fn toxicity(text: &str) -> Result<f32, Mistake> {
@@ -352,6 +369,13 @@ mod tests {
         assert_eq!((toxic.name.as_str(), toxic.toxicity), ("", 0.5));
         let sent = serde_json::to_string(&toxic.attributes).unwrap();
         assert_eq!(sent, r#"{"latency":100,"x":"y"}"#);
+        let Verb::Add { toxic, .. } =
+            verb("t a -t noop --only source=10.0.0.0/8 -only source=::1 --only sni=a.b p")
+        else {
+            panic!("it is an addition");
+        };
+        let sent = serde_json::to_string(&toxic.only).unwrap();
+        assert_eq!(sent, r#"{"sni":["a.b"],"source":["10.0.0.0/8","::1"]}"#);
         let Verb::Update { change, .. } = verb("toxic update -n x -a shared=true p") else {
             panic!("it is an update");
         };
@@ -398,6 +422,7 @@ mod tests {
             ("toxic add", "Proxy name is missing."),
             ("toxic add p", "Required argument 'type' was empty."),
             ("toxic add -t noop -u -d p", "Only one should be specified: upstream or downstream."),
+            ("toxic add -t noop --only x p", "only should be KEY=VALUE, as source=10.0.0.0/8, not x."),
             ("toxic add -t noop -tox 2 p", "toxicity should be a float between 0 and 1."),
             ("toxic update --toxicity x p", "toxicity should be a float between 0 and 1."),
             ("toxic update -a latency=inf p", "attribute value inf is no number that can be sent."),

@@ -103,7 +103,7 @@ impl Paint {
     }
 
     fn toxic(self, toxic: &Toxic) -> String {
-        let Toxic { name, kind, stream, toxicity, attributes } = toxic;
+        let Toxic { name, kind, stream, toxicity, attributes, only } = toxic;
         let colon = if self.is_terminal { ":" } else { "" };
         let mut text = format!("{}{name}{colon}{}\t", self.colour(BLUE), self.colour(NONE));
         let _writing_to_a_string_succeeds =
@@ -111,7 +111,12 @@ impl Paint {
         for (key, value) in attributes {
             text += &format!("\t{key}={}", shown(value));
         }
-        text + "\t]\n"
+        text += "\t]";
+        for (key, value) in only.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value)))
+        {
+            text += &format!("\tonly={key}={}", shown(value));
+        }
+        text + "\n"
     }
 
     pub(super) fn toggled(self, proxy: &Proxy) -> String {

@@ -1,4 +1,5 @@
-//! The door of a proxy: the listener and the task that accepts, and what becomes of the address while an outage keeps
+//! A door of a proxy, which has one for each port: the listener and the task that accepts, and what becomes of the
+//! address while an outage keeps
 //! it shut.
 
 use tokio::task::JoinHandle;
@@ -31,6 +32,16 @@ impl Door {
         if let Self::Open { accepting, file, .. } = std::mem::replace(self, Self::Closed) {
             shut(accepting).await;
             drop(file);
+        }
+    }
+
+    /// The address it has, shut or open.
+    pub(super) const fn address(&self) -> Option<&Address> {
+        match self {
+            Self::Closed => None,
+            Self::Open { address, .. } | Self::Reserved { address, .. } | Self::Lost { address } => {
+                Some(address)
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! One proxy: its door (the listener), its toxics and the outages in force. Every change goes through here, one at
+//! One proxy: its doors (the listeners), its toxics and the outages in force. Every change goes through here, one at
 //! a time, and ends as new orders to the connections.
 
 mod door;
@@ -17,6 +17,7 @@ use crate::connection;
 use crate::listen::ListenError;
 use crate::live::{Entry, Ground, Live};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
+use crate::selection::Selection;
 use crate::toxic::Toxic;
 
 use door::Door;
@@ -50,7 +51,8 @@ impl Proxy {
     pub(crate) async fn create(spec: &ProxySpec, ground: Ground) -> Result<Arc<Self>, ProxyError> {
         let label = spec.label.as_deref().unwrap_or(&spec.name);
         let ground = Ground { seed: spec.seed.map_or(ground.seed, Seed::root), ..ground };
-        let live = Live::new(&spec.name, label, &spec.upstream, ground);
+        let route = ground.dialect().route(&spec.listen, &spec.upstream)?;
+        let live = Live::new(&spec.name, label, route, ground);
         let proxy = Arc::new(Self {
             live: Arc::new(live),
             seed: spec.seed,
@@ -76,6 +78,8 @@ impl Proxy {
             label: self.live.label.to_string(),
             seed: self.seed,
             admission: state.admission,
+            introduction: state.introduction,
+            addresses: state.doors.iter().filter_map(Door::address).cloned().collect(),
         }
     }
 
@@ -98,15 +102,18 @@ impl Proxy {
     pub(crate) async fn update(self: &Arc<Self>, update: &ProxyUpdate) -> Result<(), ProxyError> {
         let mut state = self.state.lock().await;
         let upstream = update.upstream.clone().unwrap_or_else(|| state.upstream.clone());
-        address::check_upstream(&upstream, self.live.ground.dialect())?;
+        let dialect = self.live.ground.dialect();
+        address::check_upstream(&upstream, dialect)?;
+        let listen = update.listen.as_deref().unwrap_or(&state.listen);
+        let route = dialect.route(listen, &upstream)?;
         let moves = match &update.listen {
-            Some(listen) => !state.listens_on(listen, self.live.ground.dialect()).await?,
+            Some(listen) => !state.listens_on(listen, dialect).await?,
             None => false,
         };
         let enabled = update.enabled.unwrap_or(state.enabled);
-        let terms = update.terms(state.admission);
-        if terms != state.admission {
-            state.admission = terms;
+        let (terms, introduction) = (update.terms(state.admission), update.introduction(state.introduction));
+        if (terms, introduction) != (state.admission, state.introduction) {
+            (state.admission, state.introduction) = (terms, introduction);
             self.publish(&state).await;
         }
         if moves || upstream != state.upstream {
@@ -114,8 +121,8 @@ impl Proxy {
             if let Some(listen) = update.listen.clone().filter(|_| moves) {
                 state.listen = listen;
             }
-            state.upstream.clone_from(&upstream);
-            self.live.order(|orders| orders.upstream = upstream.into()).await;
+            state.upstream = upstream;
+            self.live.order(|orders| orders.route = route.into()).await;
         }
         match (enabled, state.enabled) {
             (true, false) => self.enable(&mut state).await,
@@ -165,8 +172,9 @@ impl Proxy {
             return Err(ProxyError::ToxicExists);
         }
         let stream = toxic.stream_as_spelt().into();
+        let only = Arc::new(toxic.only.clone());
         let toxic = toxic.realise(self.live.ground.strict_compat)?;
-        let entry = Entry { id: state.next_id, revision: 0, toxic, stream };
+        let entry = Entry { id: state.next_id, revision: 0, toxic, stream, only };
         state.next_id += 1;
         self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
         state.toxics.push(entry.clone());
@@ -176,7 +184,13 @@ impl Proxy {
 
     /// Whether it has a toxic of that name.
     pub(crate) async fn has_toxic(&self, name: &str) -> bool {
-        self.state.lock().await.position(name).is_ok()
+        self.selection(name).await.is_some()
+    }
+
+    /// Which connections the toxic of that name is for; `None` where there is none.
+    pub(crate) async fn selection(&self, name: &str) -> Option<Arc<Selection>> {
+        let state = self.state.lock().await;
+        state.position(name).ok().map(|index| Arc::clone(&state.toxics[index].only))
     }
 
     /// Changes a toxic: all of it, or nothing.
@@ -285,27 +299,43 @@ impl Proxy {
 
     async fn enable(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
         let dialect = self.live.ground.dialect();
-        let address = Address::resolve(&state.listen, dialect).await.map_err(ListenError::from)?;
+        let addresses = Address::resolve_all(&state.listen, dialect).await.map_err(ListenError::from)?;
         let is_bare = self.live.ground.strict_compat && state.listen.starts_with(':');
-        let bound = address::listen(&address)
-            .map_err(|error| if is_bare { error.of_bare(&state.listen) } else { error })?;
-        state.listen = bound.address.to_string();
+        let bind = |address: &Address| {
+            address::listen(address)
+                .map_err(|error| if is_bare { error.of_bare(&state.listen) } else { error })
+        };
+        // All of them, or none: those before one that fails are given back.
+        let bound = addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        state.doors =
+            bound.into_iter().map(|bound| Door::open(bound, |listener| self.open(listener))).collect();
         state.enabled = true;
-        state.door = Door::open(bound, |listener| self.open(listener));
+        if let [door] = &state.doors[..]
+            && let Some(address) = door.address()
+        {
+            state.listen = address.to_string();
+        }
         self.reconcile(state).await
     }
 
     async fn disable(&self, state: &mut State) {
         state.enabled = false;
-        state.door.close().await;
+        for door in &mut state.doors {
+            door.close().await;
+        }
+        state.doors.clear();
         self.live.order(|orders| orders.closed += 1).await;
         self.live.emptied().await;
     }
 
-    /// Opens or shuts the door as outages in force have it.
+    /// Opens or shuts the doors as outages in force have it.
     async fn reconcile(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
         let is_down = state.is_down();
-        Ok(state.door.settle(is_down, |listener| self.open(listener)).await?)
+        let mut all = Ok(());
+        for door in &mut state.doors {
+            all = all.and(door.settle(is_down, |listener| self.open(listener)).await);
+        }
+        Ok(all?)
     }
 
     fn open(self: &Arc<Self>, listener: Listener) -> JoinHandle<()> {
@@ -314,10 +344,11 @@ impl Proxy {
     }
 
     async fn accept(self: Arc<Self>, listener: Listener) {
+        let port = listener.port();
         loop {
             match listener.accept().await {
                 Ok((client, address)) => {
-                    let visit = self.live.enter(address);
+                    let visit = self.live.enter(address, port);
                     let mut tasks = self.tasks();
                     while tasks.try_join_next().is_some() {}
                     tasks.spawn(connection::serve(client, visit));

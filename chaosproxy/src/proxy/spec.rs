@@ -4,18 +4,24 @@ use chaosproxy_path::AttributesError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::address::Address;
 use crate::admission::{Admission, OverLimit};
+use crate::introduction::Introduction;
 use crate::listen::{AddressError, ListenError};
 use crate::live::Entry;
+use crate::ports::PortsError;
+use crate::proxy_header::ProxyProtocol;
 
 /// What a proxy is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxySpec {
     /// Its name in the API.
     pub name: String,
-    /// Address it listens on, `HOST:PORT` or `unix:PATH`; empty: a free port of loopback.
+    /// Address it listens on, `HOST:PORT`, `HOST:8666-8697` for all of these ports, or `unix:PATH`; empty: a free port
+    /// of loopback.
     pub listen: String,
-    /// Address of the server behind it, `HOST:PORT` or `unix:PATH`.
+    /// Address of the server behind it, `HOST:PORT` or `unix:PATH`; where `listen` has a range of ports, one for all or
+    /// as many.
     pub upstream: String,
     /// What decisions and the ledger call it, where that is not its name.
     pub label: Option<String>,
@@ -26,6 +32,8 @@ pub struct ProxySpec {
     pub enabled: bool,
     /// Terms for new connections.
     pub admission: Admission,
+    /// How connections are introduced.
+    pub introduction: Introduction,
 }
 
 impl ProxySpec {
@@ -39,6 +47,7 @@ impl ProxySpec {
             seed: None,
             enabled: true,
             admission: Admission::default(),
+            introduction: Introduction::default(),
         }
     }
 }
@@ -67,6 +76,9 @@ pub enum ProxyError {
     /// The new address is none. The proxy goes on as it was.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A range of ports is impossible, or those of `listen` and `upstream` do not go together. Nothing was done.
+    #[error(transparent)]
+    Ports(#[from] PortsError),
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -86,7 +98,7 @@ pub enum ProxyError {
 pub(crate) struct ProxyView {
     /// Its name.
     pub(crate) name: String,
-    /// Resolved address if it has been started; what was asked for otherwise.
+    /// Resolved address if it has been started; what was asked for otherwise, and of several ports in any case.
     pub(crate) listen: String,
     /// Address of the server behind it.
     pub(crate) upstream: String,
@@ -100,6 +112,10 @@ pub(crate) struct ProxyView {
     pub(crate) seed: Option<u64>,
     /// Terms for new connections.
     pub(crate) admission: Admission,
+    /// How connections are introduced.
+    pub(crate) introduction: Introduction,
+    /// The addresses it really has, an outage or not; none if it is disabled.
+    pub(crate) addresses: Vec<Address>,
 }
 
 /// A change of a proxy; what is absent stays.
@@ -117,6 +133,12 @@ pub(crate) struct ProxyUpdate {
     pub(crate) max_connections: Option<u64>,
     /// Another fate of those beyond.
     pub(crate) over_limit: Option<OverLimit>,
+    /// Whether a PROXY header is required from now on.
+    pub(crate) accept_proxy: Option<bool>,
+    /// The header that servers are sent from now on; the inner `None` is none.
+    pub(crate) send_proxy: Option<Option<ProxyProtocol>>,
+    /// Whether names are looked for in any case.
+    pub(crate) peek_sni: Option<bool>,
 }
 
 impl ProxyUpdate {
@@ -129,6 +151,15 @@ impl ProxyUpdate {
                 None => current.max_connections,
             },
             over_limit: self.over_limit.unwrap_or(current.over_limit),
+        }
+    }
+
+    /// How connections are introduced after this change.
+    pub(crate) fn introduction(&self, current: Introduction) -> Introduction {
+        Introduction {
+            accept_proxy: self.accept_proxy.unwrap_or(current.accept_proxy),
+            send_proxy: self.send_proxy.unwrap_or(current.send_proxy),
+            peek_sni: self.peek_sni.unwrap_or(current.peek_sni),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::door::Door;
 use super::spec::{ProxyError, ProxySpec};
 use crate::address::{Address, Dialect};
 use crate::admission::Admission;
+use crate::introduction::Introduction;
 use crate::listen::AddressError;
 use crate::live::{Entry, Orders};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
@@ -26,12 +27,14 @@ pub(super) struct State {
     pub(super) listen: String,
     pub(super) upstream: String,
     pub(super) enabled: bool,
-    pub(super) door: Door,
+    /// One for each port; none while it is disabled.
+    pub(super) doors: Vec<Door>,
     pub(super) toxics: Vec<Entry>,
     pub(super) next_id: u64,
     pub(super) outages: BTreeMap<u64, Force>,
     pub(super) announced: Vec<f64>,
     pub(super) admission: Admission,
+    pub(super) introduction: Introduction,
 }
 
 impl State {
@@ -40,12 +43,13 @@ impl State {
             listen: spec.listen.clone(),
             upstream: spec.upstream.clone(),
             enabled: false,
-            door: Door::Closed,
+            doors: Vec::new(),
             toxics: Vec::new(),
             next_id: 1,
             outages: BTreeMap::new(),
             announced: Vec::new(),
             admission: spec.admission,
+            introduction: spec.introduction,
         }
     }
 
@@ -65,9 +69,9 @@ impl State {
         if listen == self.listen {
             return Ok(true);
         }
-        let new = Address::resolve(listen, dialect).await?;
-        let current = Address::resolve(&self.listen, dialect).await;
-        Ok(current.is_ok_and(|current| current.is_same(&new)))
+        let new = Address::resolve_all(listen, dialect).await?;
+        let Ok(current) = Address::resolve_all(&self.listen, dialect).await else { return Ok(false) };
+        Ok(current.len() == new.len() && current.iter().zip(&new).all(|(current, new)| current.is_same(new)))
     }
 
     /// Has connections decide about a partial outage of this share from now on.
@@ -89,6 +93,7 @@ impl State {
         let any = |kind| self.outages.values().any(|force| force.kind == kind);
         orders.toxics = self.toxics.clone().into();
         orders.admission = self.admission;
+        orders.introduction = self.introduction;
         orders.black_hole = any(OutageKind::BlackHole);
         orders.silent = any(OutageKind::Silent);
         let partial = self.outages.values().filter(|force| force.kind == OutageKind::Partial);

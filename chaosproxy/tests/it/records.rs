@@ -154,7 +154,7 @@ fn counters_connections_and_metrics_are_live() {
     assert_eq!(
         counters["proxies"]["source"],
         serde_json::json!({
-            "label": "source", "accepted": 1, "refused": 0, "open": 1,
+            "label": "source", "accepted": 1, "refused": 0, "rejected": 0, "open": 1,
             "bytes_upstream": 1000, "bytes_downstream": 1000, "faults": {}
         })
     );

@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use tokio::runtime::Handle;
 
 use crate::counters::ProxyCounts;
+use crate::protocol;
 use crate::proxy::{Proxy, ProxyError, ProxyUpdate};
 use crate::toxic::Toxic;
 
@@ -41,7 +42,7 @@ impl ProxyHandle {
     /// # Panics
     /// Never for a proxy that was enabled when this handle was made; a disabled one may have a name for an address.
     pub fn listen_addr(&self) -> SocketAddr {
-        self.listen.parse().expect("an enabled proxy has a resolved address")
+        protocol::split(&self.listen).1.parse().expect("an enabled proxy has a resolved address")
     }
 
     /// Adds a toxic; live connections have it when this returns. Gives its name.

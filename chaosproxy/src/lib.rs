@@ -1,4 +1,4 @@
-//! A TCP proxy that makes networks fail on purpose, and the same way twice. It speaks Toxiproxy's API, adds
+//! A proxy of TCP and UDP that makes networks fail on purpose, and the same way twice. It speaks Toxiproxy's API, adds
 //! outages, a timeline, cuts at seeded bytes and shared bandwidth, and writes every decision into a ledger.
 //!
 //! What happens to bytes in flight is decided in `chaosproxy-path`, without clock or sockets. Here are the
@@ -25,12 +25,14 @@
 mod admission;
 mod api;
 mod ask;
+mod attached;
 pub mod cli;
 mod clock;
 pub mod config;
 mod connection;
 mod counters;
 pub mod ctl;
+mod datagrams;
 mod decisions;
 mod dial;
 mod driver;
@@ -43,6 +45,7 @@ pub mod log;
 mod metrics;
 mod outage;
 mod pipe;
+mod protocol;
 mod proxies;
 mod proxy;
 mod server;
@@ -51,14 +54,17 @@ mod timeline;
 pub mod top;
 mod toxic;
 
-pub use admission::{Admission, OverLimit};
-pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream, Table, TableError};
+pub use admission::{Admission, DEFAULT_IDLE_MS, OverLimit};
+pub use chaosproxy_path::{
+    Attributes, AttributesError, CutAction, Distribution, Protocol, Stream, Table, TableError,
+};
 pub use counters::ProxyCounts;
 pub use handle::ProxyHandle;
 pub use ledger::{LedgerDecision, LedgerLine, LedgerParameters, Observed};
 pub use listen::{AddressError, ListenError};
 pub use live::{ConnectionState, ConnectionToxic, ConnectionView};
 pub use outage::{DEFAULT_DUTY, DEFAULT_SHARE, LEAST_PERIOD_MS, Manner, Outage, OutageKind, OutageState};
+pub use protocol::MixedProtocols;
 pub use proxy::{ProxyError, ProxySpec};
 pub use server::{Builder, DEFAULT_BUFFER_LIMIT, Server, StartError};
 pub use timeline::{

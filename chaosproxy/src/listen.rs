@@ -44,6 +44,14 @@ pub enum ListenError {
         /// What the system says.
         error: io::Error,
     },
+    /// The same of an address for datagrams.
+    #[error("listen udp {address}: bind: {}", reason(.error))]
+    BindUdp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
 }
 
 impl ListenError {

@@ -1,4 +1,4 @@
-//! One proxy: its door (the listener), its toxics and the outages in force. Every change goes through here, one at
+//! One proxy: its door (the listener, of connections or of datagrams), its toxics and the outages in force. Every change goes through here, one at
 //! a time, and ends as new orders to the connections.
 
 mod door;
@@ -9,18 +9,20 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chaosproxy_path::{Attributes, Stream};
+use chaosproxy_path::{Attributes, Protocol, Stream};
 use mockreg_proto::seed::Seed;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection;
+use crate::datagrams::{self, Room};
 use crate::listen::{self, ListenError};
 use crate::live::{Entry, Ground, Live};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
+use crate::protocol::{self, MixedProtocols};
 use crate::toxic::Toxic;
 
-use door::Door;
+use door::{Door, Listener};
 pub use spec::{ProxyError, ProxySpec};
 pub(crate) use spec::{ProxyUpdate, ProxyView};
 pub(crate) use state::Force;
@@ -36,6 +38,7 @@ const REOPEN_REST: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) live: Arc<Live>,
+    protocol: Protocol,
     /// The seed of its own, where one was given.
     seed: Option<u64>,
     state: tokio::sync::Mutex<State>,
@@ -47,15 +50,18 @@ impl Proxy {
     /// A proxy; it listens if the description says so.
     ///
     /// # Errors
-    /// It cannot listen.
+    /// It cannot listen, or the description contradicts itself.
     pub(crate) async fn create(spec: &ProxySpec, ground: Ground) -> Result<Arc<Self>, ProxyError> {
+        let protocol = protocol_of(spec, ground.strict_compat)?;
+        check_terms(protocol, spec.admission.idle_timeout_ms)?;
         let label = spec.label.as_deref().unwrap_or(&spec.name);
         let ground = Ground { seed: spec.seed.map_or(ground.seed, Seed::root), ..ground };
         let live = Live::new(&spec.name, label, &spec.upstream, ground);
         let proxy = Arc::new(Self {
             live: Arc::new(live),
+            protocol,
             seed: spec.seed,
-            state: tokio::sync::Mutex::new(State::new(spec)),
+            state: tokio::sync::Mutex::new(State::new(spec, protocol)),
             tasks: Mutex::default(),
         });
         proxy.publish(&*proxy.state.lock().await).await;
@@ -83,10 +89,13 @@ impl Proxy {
     /// Whether it is as described already: its addresses, and its label and seed as far as they are given.
     ///
     /// # Errors
-    /// The address described is none.
+    /// The address described is none, or contradicts the other.
     pub(crate) async fn is_as(&self, spec: &ProxySpec) -> Result<bool, ProxyError> {
         let decides_alike = spec.label.as_deref().is_none_or(|label| *label == *self.live.label)
             && spec.seed.is_none_or(|seed| Some(seed) == self.seed);
+        if protocol_of(spec, self.live.ground.strict_compat)? != self.protocol {
+            return Ok(false);
+        }
         let state = self.state.lock().await;
         let listens_alike = state.listens_on(&spec.listen, self.bare_host()).await?;
         Ok(decides_alike && state.upstream == spec.upstream && listens_alike)
@@ -104,6 +113,7 @@ impl Proxy {
             None => false,
         };
         let enabled = update.enabled.unwrap_or(state.enabled);
+        self.check_protocol(update)?;
         let terms = update.terms(state.admission);
         if terms != state.admission {
             state.admission = terms;
@@ -165,13 +175,37 @@ impl Proxy {
             return Err(ProxyError::ToxicExists);
         }
         let stream = toxic.stream_as_spelt().into();
-        let toxic = toxic.realise(self.live.ground.strict_compat)?;
+        let is_strict = self.live.ground.strict_compat;
+        if let Some(reason) = toxic.attributes.refused_by(self.protocol).filter(|_| !is_strict) {
+            return Err(ProxyError::ToxicType(reason));
+        }
+        let toxic = toxic.realise(self.protocol, is_strict)?;
         let entry = Entry { id: state.next_id, revision: 0, toxic, stream };
         state.next_id += 1;
         self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
         state.toxics.push(entry.clone());
         self.publish(&state).await;
         Ok(entry)
+    }
+
+    /// What it carries.
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Refuses what another protocol would have; a proxy keeps the one it was made with.
+    fn check_protocol(&self, update: &ProxyUpdate) -> Result<(), ProxyError> {
+        check_terms(self.protocol, update.idle_timeout_ms)?;
+        if self.live.ground.strict_compat {
+            return Ok(());
+        }
+        let mut addresses = [&update.listen, &update.upstream].into_iter().flatten();
+        if addresses.any(|address| !address.is_empty() && protocol::split(address).0 != self.protocol) {
+            return Err(ProxyError::Unsuited(
+                "a proxy goes on carrying what it was made for: connections, or datagrams (udp://); make another",
+            ));
+        }
+        Ok(())
     }
 
     /// Whether it has a toxic of that name.
@@ -284,12 +318,13 @@ impl Proxy {
     }
 
     async fn enable(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
-        let address = listen::resolve(&state.listen, self.bare_host()).await.map_err(ListenError::from)?;
+        let listen = state.bare(&state.listen);
+        let address = listen::resolve(listen, self.bare_host()).await.map_err(ListenError::from)?;
         let is_bare = self.live.ground.strict_compat && state.listen.starts_with(':');
-        let listener = listen::listen(address)
+        let listener = Listener::open(self.protocol, address)
             .map_err(|error| if is_bare { error.of_bare(&state.listen) } else { error })?;
         let address = listener.local_addr().unwrap_or(address);
-        state.listen = address.to_string();
+        state.listen = protocol::joined(self.protocol, address);
         state.enabled = true;
         state.door = Door::Open { address, accepting: self.open(listener) };
         self.reconcile(state).await
@@ -311,12 +346,19 @@ impl Proxy {
     /// Opens or shuts the door as outages in force have it.
     async fn reconcile(self: &Arc<Self>, state: &mut State) -> Result<(), ProxyError> {
         let is_down = state.is_down();
-        Ok(state.door.settle(is_down, |listener| self.open(listener)).await?)
+        Ok(state.door.settle(self.protocol, is_down, |listener| self.open(listener)).await?)
     }
 
-    fn open(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
+    fn open(self: &Arc<Self>, listener: Listener) -> JoinHandle<()> {
         let proxy = Arc::clone(self);
-        tokio::spawn(async move { proxy.accept(listener).await })
+        match listener {
+            Listener::Streams(listener) => tokio::spawn(async move { proxy.accept(listener).await }),
+            Listener::Datagrams(socket) => {
+                let (live, room) = (Arc::clone(&self.live), Room::new(self.live.ground.buffer_limit));
+                let spawn = move |visit, client| proxy.spawn(datagrams::converse(visit, client));
+                tokio::spawn(datagrams::serve(socket, live, room, spawn))
+            }
+        }
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -326,9 +368,7 @@ impl Proxy {
                     // An IPv4 client of a listener of both families comes as one of IPv6.
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     let visit = self.live.enter(address);
-                    let mut tasks = self.tasks();
-                    while tasks.try_join_next().is_some() {}
-                    tasks.spawn(connection::serve(client, visit));
+                    self.spawn(connection::serve(client, visit));
                 }
                 Err(error) => {
                     tracing::warn!(proxy = %self.live.name, %error, "cannot accept");
@@ -336,6 +376,12 @@ impl Proxy {
                 }
             }
         }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 
     async fn publish(&self, state: &State) {
@@ -346,4 +392,19 @@ impl Proxy {
         // Only spawning and joining happen under the lock.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses terms that a proxy of that protocol does not have.
+const fn check_terms(protocol: Protocol, idle_timeout_ms: Option<u64>) -> Result<(), ProxyError> {
+    match (protocol, idle_timeout_ms) {
+        (Protocol::Tcp, Some(1..)) => Err(ProxyError::Unsuited(
+            "idle_timeout_ms is of flows of datagrams (udp://); connections end when their ends do",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What a proxy so described carries. The reference knows one protocol: to it the other is an address that is none.
+fn protocol_of(spec: &ProxySpec, is_strict: bool) -> Result<Protocol, MixedProtocols> {
+    if is_strict { Ok(Protocol::Tcp) } else { protocol::of(&spec.listen, &spec.upstream) }
 }

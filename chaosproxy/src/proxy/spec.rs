@@ -7,15 +7,16 @@ use thiserror::Error;
 use crate::admission::{Admission, OverLimit};
 use crate::listen::{AddressError, ListenError};
 use crate::live::Entry;
+use crate::protocol::MixedProtocols;
 
 /// What a proxy is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxySpec {
     /// Its name in the API.
     pub name: String,
-    /// Address it listens on; empty: a free port of loopback.
+    /// Address it listens on, `HOST:PORT`, or `udp://HOST:PORT` for datagrams; empty: a free port of loopback.
     pub listen: String,
-    /// Address of the server behind it.
+    /// Address of the server behind it, in the same form.
     pub upstream: String,
     /// What decisions and the ledger call it, where that is not its name.
     pub label: Option<String>,
@@ -70,6 +71,15 @@ pub enum ProxyError {
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// One address is of datagrams and the other is not.
+    #[error(transparent)]
+    Protocols(#[from] MixedProtocols),
+    /// A proxy of that protocol does not have such a thing.
+    #[error("{0}")]
+    Unsuited(&'static str),
+    /// A proxy of that protocol does not have toxics of that kind.
+    #[error("invalid toxic type: {0}")]
+    ToxicType(&'static str),
     /// No outage of that kind goes so.
     #[error("{0}")]
     Outage(String),
@@ -117,18 +127,22 @@ pub(crate) struct ProxyUpdate {
     pub(crate) max_connections: Option<u64>,
     /// Another fate of those beyond.
     pub(crate) over_limit: Option<OverLimit>,
+    /// Another time that flows of datagrams last without one; zero is the usual one.
+    pub(crate) idle_timeout_ms: Option<u64>,
 }
 
 impl ProxyUpdate {
     /// The terms for new connections after this change.
     pub(crate) fn terms(&self, current: Admission) -> Admission {
+        let positive = |new: Option<u64>, current| match new {
+            Some(new) => Some(new).filter(|new| *new > 0),
+            None => current,
+        };
         Admission {
             accept_delay_ms: self.accept_delay_ms.unwrap_or(current.accept_delay_ms),
-            max_connections: match self.max_connections {
-                Some(max) => Some(max).filter(|max| *max > 0),
-                None => current.max_connections,
-            },
+            max_connections: positive(self.max_connections, current.max_connections),
             over_limit: self.over_limit.unwrap_or(current.over_limit),
+            idle_timeout_ms: positive(self.idle_timeout_ms, current.idle_timeout_ms),
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use chaosproxy_path::Protocol;
+
 use super::door::Door;
 use super::spec::{ProxyError, ProxySpec};
 use crate::admission::Admission;
 use crate::listen::{self, AddressError};
 use crate::live::{Entry, Orders};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
+use crate::protocol;
 
 /// Different shares of partial outages that a proxy decides about: each is a ledger line for every connection.
 const SHARES: usize = 16;
@@ -23,6 +26,9 @@ pub(crate) struct Force {
 /// All that can change about a proxy.
 #[derive(Debug)]
 pub(super) struct State {
+    /// What it carries, for good.
+    pub(super) protocol: Protocol,
+    /// With the protocol, as the API shows it.
     pub(super) listen: String,
     pub(super) upstream: String,
     pub(super) enabled: bool,
@@ -35,8 +41,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(spec: &ProxySpec) -> Self {
+    pub(super) fn new(spec: &ProxySpec, protocol: Protocol) -> Self {
         Self {
+            protocol,
             listen: spec.listen.clone(),
             upstream: spec.upstream.clone(),
             enabled: false,
@@ -65,9 +72,17 @@ impl State {
         if listen == self.listen {
             return Ok(true);
         }
-        let new = listen::resolve(listen, bare).await?;
-        let current = listen::resolve(&self.listen, bare).await;
+        let new = listen::resolve(self.bare(listen), bare).await?;
+        let current = listen::resolve(self.bare(&self.listen), bare).await;
         Ok(current.is_ok_and(|current| new.port() != 0 && listen::is_same(current, new)))
+    }
+
+    /// An address without the protocol.
+    pub(super) fn bare<'a>(&self, address: &'a str) -> &'a str {
+        match self.protocol {
+            Protocol::Tcp => address,
+            Protocol::Udp => protocol::split(address).1,
+        }
     }
 
     /// Has connections decide about a partial outage of this share from now on.

@@ -1,24 +1,27 @@
-//! Where a proxy listens and where it dials, of either family, and how a text is read: in our dialect, which knows the
-//! unix domain, or in that of the reference, which does not.
+//! Where a proxy listens and where it dials, and how a text is read: in our dialect, which knows the unix domain and
+//! datagrams, or in that of the reference, which knows neither.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use chaosproxy_path::Protocol;
+use tokio::net::{TcpListener, TcpSocket, UdpSocket, UnixListener};
 
+use crate::datagrams;
 use crate::dial;
 use crate::listen::{self, AddressError, ListenError};
 use crate::ports::{PortsError, Route, Span};
+use crate::protocol::{self, MixedProtocols};
 use crate::socket::Socket;
 use crate::unix::{self, SocketFile, UnixAddress};
 
 /// How texts of addresses are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `unix:` is the unix domain, and an address without a host is loopback.
+    /// `unix:` is the unix domain, `udp://` is for datagrams, and an address without a host is loopback.
     Ours,
-    /// `unix` is a host like any other, and an address without a host is everybody's.
+    /// Both are hosts like any other, and an address without a host is everybody's.
     Reference,
 }
 
@@ -32,6 +35,17 @@ impl Dialect {
 
     fn is_unix(self, text: &str) -> bool {
         self == Self::Ours && unix::is_meant(text)
+    }
+
+    /// What a proxy with these addresses carries.
+    ///
+    /// # Errors
+    /// One is for datagrams and the other is not.
+    pub(crate) fn protocol(self, listen: &str, upstream: &str) -> Result<Protocol, MixedProtocols> {
+        match self {
+            Self::Ours => protocol::of(listen, upstream),
+            Self::Reference => Ok(Protocol::Tcp),
+        }
     }
 
     /// A text as an address of several ports, which the reference does not know.
@@ -56,6 +70,7 @@ impl Dialect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Tcp(SocketAddr),
+    Udp(SocketAddr),
     Unix(UnixAddress),
 }
 
@@ -68,7 +83,12 @@ impl Address {
         if dialect.is_unix(text) {
             return UnixAddress::parse(text).map(Self::Unix);
         }
-        listen::resolve(text, dialect.bare_host()).await.map(Self::Tcp)
+        match protocol::split(text) {
+            (Protocol::Udp, text) if dialect == Dialect::Ours => {
+                listen::resolve(text, dialect.bare_host()).await.map(Self::Udp)
+            }
+            _ => listen::resolve(text, dialect.bare_host()).await.map(Self::Tcp),
+        }
     }
 
     /// The addresses a text means, one for each port of a range.
@@ -77,14 +97,21 @@ impl Address {
     /// It means none.
     pub(crate) async fn resolve_all(text: &str, dialect: Dialect) -> Result<Vec<Self>, AddressError> {
         let Some(span) = dialect.span(text) else { return Ok(vec![Self::resolve(text, dialect).await?]) };
-        let first = listen::resolve(&span.at(span.ports.first()), dialect.bare_host()).await?;
-        Ok(span.ports.iter().map(|port| Self::Tcp(SocketAddr::new(first.ip(), port))).collect())
+        let first = Self::resolve(&span.at(span.ports.first()), dialect).await?;
+        let at = |port| {
+            let mut address = first.clone();
+            if let Self::Tcp(address) | Self::Udp(address) = &mut address {
+                address.set_port(port);
+            }
+            address
+        };
+        Ok(span.ports.iter().map(at).collect())
     }
 
-    /// It as one of TCP.
-    pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
+    /// It as an address of the internet.
+    pub(crate) const fn inet(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(address) => Some(*address),
+            Self::Tcp(address) | Self::Udp(address) => Some(*address),
             Self::Unix(_) => None,
         }
     }
@@ -92,7 +119,9 @@ impl Address {
     /// Whether a listener at `self` is one at `other`; a port that is still to be chosen is no other's.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Tcp(one), Self::Tcp(other)) => other.port() != 0 && listen::is_same(*one, *other),
+            (Self::Tcp(one), Self::Tcp(other)) | (Self::Udp(one), Self::Udp(other)) => {
+                other.port() != 0 && listen::is_same(*one, *other)
+            }
             (one, other) => one == other,
         }
     }
@@ -102,6 +131,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Udp(address) => protocol::joined(Protocol::Udp, address).fmt(f),
             Self::Unix(address) => address.fmt(f),
         }
     }
@@ -125,6 +155,15 @@ pub(crate) async fn dial(upstream: &str, dialect: Dialect) -> io::Result<Socket>
     }
     let address = UnixAddress::parse(upstream).map_err(io::Error::other)?;
     unix::connect(&address).await.map(Socket::Unix)
+}
+
+/// What stands open to clients.
+#[derive(Debug)]
+pub(crate) enum Entrance {
+    /// Accepts connections.
+    Streams(Listener),
+    /// Takes datagrams.
+    Datagrams(UdpSocket),
 }
 
 /// A listening socket.
@@ -160,11 +199,11 @@ impl Listener {
     }
 }
 
-/// A listener, the address it really has, and its file, which is to be dropped after it.
+/// An entrance, the address it really has, and its file, which is to be dropped after it.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) address: Address,
-    pub(crate) listener: Listener,
+    pub(crate) entrance: Entrance,
     pub(crate) file: Option<SocketFile>,
 }
 
@@ -175,20 +214,28 @@ pub(crate) struct Bound {
 pub(crate) fn listen(address: &Address) -> Result<Bound, ListenError> {
     match address {
         Address::Tcp(address) => Ok(tcp(listen::listen(*address)?, *address)),
+        Address::Udp(address) => {
+            let bind = |error| ListenError::Udp { address: *address, error };
+            let socket = datagrams::bind(*address).map_err(bind)?;
+            let address = Address::Udp(socket.local_addr().map_err(bind)?);
+            Ok(Bound { address, entrance: Entrance::Datagrams(socket), file: None })
+        }
         Address::Unix(address) => {
             let (listener, file) = unix::listen(address)?;
-            Ok(Bound { address: Address::Unix(address.clone()), listener: Listener::Unix(listener), file })
+            let entrance = Entrance::Streams(Listener::Unix(listener));
+            Ok(Bound { address: Address::Unix(address.clone()), entrance, file })
         }
     }
 }
 
 fn tcp(listener: TcpListener, asked: SocketAddr) -> Bound {
     let address = Address::Tcp(listener.local_addr().unwrap_or(asked));
-    Bound { address, listener: Listener::Tcp(listener), file: None }
+    Bound { address, entrance: Entrance::Streams(Listener::Tcp(listener)), file: None }
 }
 
 /// An address that is kept while nobody is let in: connections are refused, and nobody else gets it. The file of a
-/// socket looks like a stale one meanwhile, which another program may replace.
+/// socket looks like a stale one meanwhile, which another program may replace. A port of datagrams is not kept: whoever
+/// sends to one that is bound is not refused.
 #[derive(Debug)]
 pub(crate) enum Reserved {
     Port(SocketAddr, TcpSocket),
@@ -199,6 +246,7 @@ pub(crate) enum Reserved {
 pub(crate) fn reserve(address: &Address, file: Option<SocketFile>) -> Option<Reserved> {
     match address {
         Address::Tcp(address) => Some(Reserved::Port(*address, listen::reserve(*address).ok()?)),
+        Address::Udp(_) => None,
         Address::Unix(address) => Some(Reserved::File(address.clone(), file?)),
     }
 }

@@ -47,6 +47,19 @@ pub struct Admission {
     pub max_connections: Option<u64>,
     /// What becomes of those beyond.
     pub over_limit: OverLimit,
+    /// Milliseconds without a datagram after which a flow ends; `None`: [`DEFAULT_IDLE_MS`]. Of proxies of datagrams
+    /// only.
+    pub idle_timeout_ms: Option<u64>,
+}
+
+/// Milliseconds without a datagram after which a flow ends, where nothing else is asked for.
+pub const DEFAULT_IDLE_MS: u64 = 60_000;
+
+impl Admission {
+    /// How long a flow of datagrams lasts without one.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms.unwrap_or(DEFAULT_IDLE_MS))
+    }
 }
 
 /// What was made of a connection.

@@ -21,7 +21,7 @@ use crate::socket::{self, Socket};
 
 /// How long a dial may take. Toxiproxy has no limit and dials in its accept loop, where one dead server keeps
 /// every client waiting; here only this connection waits.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves one client until its connection ends.
 pub(crate) async fn serve(client: Socket, mut visit: Visit) {
@@ -88,7 +88,7 @@ async fn turn_away(client: Socket, visit: &mut Visit, outcome: Outcome) -> Outco
 /// Decides, for each partial outage in force or announced, whether this connection is of its share, and writes the
 /// decision down; whether one in force resets it. Announced ones are decided too, so that every connection has the
 /// same decisions in every run, whenever the outage comes.
-fn is_turned_away(visit: &Visit, orders: &Orders) -> bool {
+pub(crate) fn is_turned_away(visit: &Visit, orders: &Orders) -> bool {
     const RULE: &str = "partial";
     let (live, ordinal) = (&visit.live, visit.record.ordinal);
     let draw = live.identity(ordinal).draw(RULE, "share");

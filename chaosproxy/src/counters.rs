@@ -48,6 +48,8 @@ pub(crate) struct Counters {
     received: [AtomicU64; 2],
     /// Bytes written, by direction.
     sent: [AtomicU64; 2],
+    /// Datagrams written, by direction.
+    datagrams: [AtomicU64; 2],
     named: Mutex<Named>,
     forwarded: AtomicU64,
     /// Rings at the smallest number anyone waits for.
@@ -58,6 +60,8 @@ pub(crate) struct Counters {
 struct Named {
     outcomes: BTreeMap<Outcome, u64>,
     faults: BTreeMap<&'static str, u64>,
+    /// Datagrams that no fault dropped, by why.
+    dropped: BTreeMap<&'static str, u64>,
     /// By the toxics that are or were there, of which [`MAX_TOXICS`] are told apart.
     toxics: BTreeMap<ToxicKey, ToxicCounts>,
     ages: Ages,
@@ -126,8 +130,24 @@ pub struct ProxyCounts {
     pub bytes_upstream: u64,
     /// Bytes forwarded (delivered) from the server to clients.
     pub bytes_downstream: u64,
-    /// Connections that a fault really struck, by kind.
+    /// Connections that a fault really struck, by kind; of a proxy of datagrams, datagrams and flows.
     pub faults: BTreeMap<String, u64>,
+    /// Datagrams forwarded from clients to the server.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub datagrams_upstream: u64,
+    /// Datagrams forwarded from the server to clients.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub datagrams_downstream: u64,
+    /// Datagrams that were dropped though no fault wanted it: `overflow` (more is held than may be), `max_flows` (of
+    /// one client too many), `undeliverable` (the system did not send it); and `upstream_refused`, answers of the
+    /// server's machine that nobody listens there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub dropped: BTreeMap<String, u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counters {
@@ -209,6 +229,17 @@ impl Counters {
         *self.named().faults.entry(kind).or_default() += 1;
     }
 
+    /// A datagram was delivered.
+    pub(crate) fn sent_datagram(&self, stream: Stream, bytes: u64) {
+        self.datagrams[stream as usize].fetch_add(1, Relaxed);
+        self.sent(stream, bytes);
+    }
+
+    /// A datagram was dropped though no fault wanted it.
+    pub(crate) fn dropped(&self, why: &'static str) {
+        *self.named().dropped.entry(why).or_default() += 1;
+    }
+
     pub(crate) fn received_bytes(&self, stream: Stream) -> u64 {
         self.received[stream as usize].load(Relaxed)
     }
@@ -231,7 +262,10 @@ impl Counters {
             open: self.open.load(Relaxed),
             bytes_upstream: self.sent_bytes(Stream::Upstream),
             bytes_downstream: self.sent_bytes(Stream::Downstream),
-            faults: named.faults.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+            faults: by_name(&named.faults),
+            datagrams_upstream: self.datagrams[Stream::Upstream as usize].load(Relaxed),
+            datagrams_downstream: self.datagrams[Stream::Downstream as usize].load(Relaxed),
+            dropped: by_name(&named.dropped),
         }
     }
 
@@ -239,6 +273,10 @@ impl Counters {
         // Counts are whole after any panic elsewhere.
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn by_name(counts: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
 #[cfg(test)]

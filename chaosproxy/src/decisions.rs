@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use chaosproxy_path::{Strike, Toxic};
+use chaosproxy_path::{Hit, Strike, Toxic};
 
 use crate::ledger::{LineId, Observed};
 use crate::live::{Entry, Live};
@@ -14,6 +14,8 @@ use crate::live::{Entry, Live};
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     lines: Vec<Line>,
+    /// Lines about single datagrams, by the toxic that struck them.
+    hits: Vec<(Arc<str>, u32)>,
 }
 
 #[derive(Debug)]
@@ -39,8 +41,7 @@ impl Decisions {
             }
             let Some(decision) = toxic.decide(&identity) else { continue };
             let rule = Arc::clone(&decision.rule);
-            let earlier = self.lines.iter().filter(|line| line.rule == rule).map(|line| line.attempts);
-            let attempt = earlier.sum::<u32>() + 1;
+            let attempt = self.attempts(&rule) + 1;
             let line = live.ground.ledger.decide(live.whose(ordinal), attempt, decision);
             let (toxic, source) = ((*id, *revision), toxic.clone());
             self.lines.push(Line { toxic, rule, id: line, source, strikes: 0, attempts: 1 });
@@ -50,8 +51,7 @@ impl Decisions {
     /// Writes down that a toxic struck, and what it decides next.
     pub(crate) fn observe(&mut self, live: &Live, ordinal: u64, strike: &Strike) {
         let observed = Observed { t_ms: live.ground.clock.now_ms(), bytes: strike.bytes };
-        let earlier: u32 =
-            self.lines.iter().filter(|line| line.rule == strike.toxic).map(|l| l.attempts).sum();
+        let earlier = self.attempts(&strike.toxic);
         let Some(line) = self.lines.iter_mut().rev().find(|line| line.rule == strike.toxic) else { return };
         let ledger = &live.ground.ledger;
         ledger.observe(line.id, observed);
@@ -60,6 +60,27 @@ impl Decisions {
         ledger.settle([line.id]);
         line.id = ledger.decide(live.whose(ordinal), earlier + 1, next);
         line.attempts += 1;
+    }
+
+    /// Writes down that a toxic struck a datagram, and why.
+    pub(crate) fn hit(&mut self, live: &Live, ordinal: u64, hit: Hit) {
+        let Hit { decision, bytes } = hit;
+        let attempt = self.attempts(&decision.rule) + 1;
+        match self.hits.iter_mut().find(|(rule, _)| *rule == decision.rule) {
+            Some((_, count)) => *count += 1,
+            None => self.hits.push((Arc::clone(&decision.rule), 1)),
+        }
+        let ledger = &live.ground.ledger;
+        let line = ledger.decide(live.whose(ordinal), attempt, decision);
+        ledger.observe(line, Observed { t_ms: live.ground.clock.now_ms(), bytes });
+        ledger.settle([line]);
+    }
+
+    /// Lines that a toxic has so far.
+    fn attempts(&self, rule: &Arc<str>) -> u32 {
+        let lines = self.lines.iter().filter(|line| line.rule == *rule).map(|line| line.attempts);
+        let hits = self.hits.iter().filter(|(name, _)| name == rule).map(|(_, count)| *count);
+        lines.chain(hits).sum()
     }
 
     /// The connection has ended.

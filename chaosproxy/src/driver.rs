@@ -7,15 +7,14 @@
 
 mod lane;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use chaosproxy_path::{Chain, End, Nanos, Out, Stream, Strike};
 use tokio::io::{Interest, Ready};
 
+use crate::attached::Attached;
 use crate::clock::{Clock, Timer};
 use crate::driver::lane::Lane;
-use crate::live::{ConnectionState, Entry, Kill, Orders, Visit};
+use crate::live::{ConnectionState, Kill, Orders, Visit};
 use crate::socket::{self, READ_SIZE, Read, Socket};
 
 /// Bytes a connection moves before it lets others run: system calls that succeed never yield on their own.
@@ -36,15 +35,6 @@ pub(crate) enum Ending {
     Killed(Kill),
 }
 
-/// A toxic the chains have.
-#[derive(Debug)]
-struct Known {
-    id: u64,
-    revision: u64,
-    stream: Stream,
-    name: Arc<str>,
-}
-
 /// The owner of both sockets while bytes move.
 #[derive(Debug)]
 pub(crate) struct Driver<'a> {
@@ -55,7 +45,7 @@ pub(crate) struct Driver<'a> {
     lanes: [Lane; 2],
     /// The peer of this socket was reset or vanished.
     broken: [bool; 2],
-    known: Vec<Known>,
+    attached: Attached,
     held: bool,
     budget: u64,
 }
@@ -68,8 +58,8 @@ impl<'a> Driver<'a> {
         let lanes = [Stream::Upstream, Stream::Downstream]
             .map(|stream| Lane::new(stream, Chain::new(identity.clone(), limit)));
         let timer = Timer::new(clock);
-        let known = Vec::new();
-        Self { visit, clock, timer, sockets, lanes, broken: [false; 2], known, held: false, budget: 0 }
+        let attached = Attached::default();
+        Self { visit, clock, timer, sockets, lanes, broken: [false; 2], attached, held: false, budget: 0 }
     }
 
     /// Forwards until there is a reason to stop.
@@ -113,7 +103,8 @@ impl<'a> Driver<'a> {
     /// Follows the newest orders.
     fn obey(&mut self) -> Result<(), Ending> {
         let orders = self.visit.consult().map_err(Ending::Killed)?;
-        self.change_toxics(&orders.toxics);
+        let chains = self.lanes.each_mut().map(|lane| &mut lane.chain);
+        self.attached.follow(&orders.toxics, chains, self.clock.now());
         self.hold(&orders);
         self.visit.live.applied(&self.visit.record, orders.version);
         Ok(())
@@ -125,35 +116,6 @@ impl<'a> Driver<'a> {
         }
         self.held = orders.black_hole;
         self.visit.record.set_state(if self.held { ConnectionState::Held } else { ConnectionState::Open });
-    }
-
-    /// Edits the chains until they have exactly these toxics.
-    fn change_toxics(&mut self, toxics: &[Entry]) {
-        let now = self.clock.now();
-        let (known, lanes) = (&mut self.known, &mut self.lanes);
-        known.retain(|known| {
-            let stays = toxics.iter().any(|entry| entry.id == known.id);
-            if !stays {
-                lanes[known.stream as usize].chain.detach(&known.name, now);
-            }
-            stays
-        });
-        for entry in toxics {
-            let stream = entry.toxic.stream();
-            let chain = &mut self.lanes[stream as usize].chain;
-            match self.known.iter_mut().find(|known| known.id == entry.id) {
-                Some(known) if known.revision == entry.revision => {}
-                Some(known) => {
-                    known.revision = entry.revision;
-                    chain.update(&entry.toxic, now);
-                }
-                None => {
-                    let name = Arc::clone(entry.toxic.name());
-                    self.known.push(Known { id: entry.id, revision: entry.revision, stream, name });
-                    chain.attach(&entry.toxic, now);
-                }
-            }
-        }
     }
 
     /// Moves what can be moved now; whether there is more to do at once.

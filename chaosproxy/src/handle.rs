@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::address::Address;
 use crate::counters::ProxyCounts;
+use crate::protocol;
 use crate::proxy::{Proxy, ProxyError, ProxyUpdate, ProxyView};
 use crate::toxic::Toxic;
 
@@ -37,8 +38,8 @@ pub struct ProxyHandle {
 impl ProxyHandle {
     pub(crate) fn new(proxy: Arc<Proxy>, runtime: Option<Handle>, view: ProxyView) -> Self {
         let addresses = match view.enabled {
-            true => view.addresses.iter().filter_map(Address::tcp).collect(),
-            false => view.listen.parse().into_iter().collect(),
+            true => view.addresses.iter().filter_map(Address::inet).collect(),
+            false => protocol::split(&view.listen).1.parse().into_iter().collect(),
         };
         Self { proxy, runtime, listen: view.listen, addresses }
     }
@@ -48,16 +49,16 @@ impl ProxyHandle {
         &self.listen
     }
 
-    /// The same where it is an address of TCP; of several ports the first.
+    /// The same where it is an address of TCP or UDP; of several ports the first.
     ///
     /// # Panics
-    /// Never for a proxy of TCP that was enabled when this handle was made; a disabled one may have a name for an
+    /// Never for a proxy of TCP or UDP that was enabled when this handle was made; a disabled one may have a name for an
     /// address, and one of the unix domain has none of this kind.
     pub fn listen_addr(&self) -> SocketAddr {
-        *self.addresses.first().expect("an enabled proxy of TCP has a resolved address")
+        *self.addresses.first().expect("an enabled proxy of TCP or UDP has a resolved address")
     }
 
-    /// All addresses of TCP it listened on when this handle was made, one for each port.
+    /// All addresses of TCP or UDP it listened on when this handle was made, one for each port.
     pub fn listen_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }

@@ -75,6 +75,11 @@ pub enum LedgerParameters {
         /// Share of connections.
         share: f64,
     },
+    /// Of a toxic that strikes single datagrams.
+    Datagram {
+        /// Its place in its flow and direction, in the order of arrival from 1.
+        datagram: u64,
+    },
 }
 
 /// What came of a decision.
@@ -82,7 +87,7 @@ pub enum LedgerParameters {
 pub struct Observed {
     /// Milliseconds since the server started.
     pub t_ms: u64,
-    /// Bytes of the direction that had passed.
+    /// Bytes of the direction that had passed; those of the datagram, where one was struck.
     pub bytes: u64,
 }
 
@@ -258,6 +263,7 @@ impl Entry {
                     Parameters::Offset(offset) => LedgerParameters::Offset { offset },
                     Parameters::Toxicity(toxicity) => LedgerParameters::Toxicity { toxicity },
                     Parameters::Share(share) => LedgerParameters::Share { share },
+                    Parameters::Datagram(datagram) => LedgerParameters::Datagram { datagram },
                 },
             },
             observed: self.observed,

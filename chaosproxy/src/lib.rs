@@ -1,6 +1,6 @@
-//! A proxy of TCP and unix-domain streams that makes networks fail on purpose, and the same way twice. It speaks
-//! Toxiproxy's API, adds outages, a timeline, cuts at seeded bytes and shared bandwidth, and writes every decision
-//! into a ledger.
+//! A proxy of streams (TCP, unix domain) and of datagrams (UDP) that makes networks fail on purpose, and the same way
+//! twice. It speaks Toxiproxy's API, adds outages, a timeline, cuts at seeded bytes and shared bandwidth, and writes
+//! every decision into a ledger.
 //!
 //! What happens to bytes in flight is decided in `chaosproxy-path`, without clock or sockets. Here are the
 //! sockets, the clock, the API and the bookkeeping.
@@ -27,6 +27,7 @@ mod address;
 mod admission;
 mod api;
 mod ask;
+mod attached;
 pub mod cli;
 mod client_hello;
 mod clock;
@@ -34,6 +35,7 @@ pub mod config;
 mod connection;
 mod counters;
 pub mod ctl;
+mod datagrams;
 mod decisions;
 mod dial;
 mod driver;
@@ -48,6 +50,7 @@ mod metrics;
 mod outage;
 mod pipe;
 mod ports;
+mod protocol;
 mod proxies;
 mod proxy;
 mod proxy_header;
@@ -60,10 +63,12 @@ pub mod top;
 mod toxic;
 mod unix;
 
-pub use admission::{Admission, OverLimit};
+pub use admission::{Admission, DEFAULT_IDLE_MS, OverLimit};
 #[cfg(fuzzing)]
 pub use api::fuzzing;
-pub use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream, Table, TableError};
+pub use chaosproxy_path::{
+    Attributes, AttributesError, CutAction, Distribution, Protocol, Stream, Table, TableError,
+};
 pub use counters::ProxyCounts;
 pub use handle::ProxyHandle;
 pub use introduction::Introduction;
@@ -72,6 +77,7 @@ pub use listen::{AddressError, ListenError};
 pub use live::{ConnectionState, ConnectionToxic, ConnectionView};
 pub use outage::{DEFAULT_DUTY, DEFAULT_SHARE, LEAST_PERIOD_MS, Manner, Outage, OutageKind, OutageState};
 pub use ports::{Ports, PortsError};
+pub use protocol::MixedProtocols;
 pub use proxy::{ProxyError, ProxySpec};
 pub use proxy_header::ProxyProtocol;
 pub use selection::{Selection, SelectionError};

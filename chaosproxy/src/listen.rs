@@ -66,6 +66,14 @@ pub enum ListenError {
         /// What the system says.
         error: io::Error,
     },
+    /// The address for datagrams is in use, not of this machine, or not permitted.
+    #[error("listen udp {address}: bind: {}", reason(.error))]
+    Udp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
 }
 
 impl ListenError {

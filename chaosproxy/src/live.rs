@@ -335,7 +335,7 @@ impl Live {
             let orders = orders.borrow();
             (orders.now(), orders.introduction)
         };
-        let known = client.tcp().filter(|_| !introduction.accept_proxy);
+        let known = client.inet().filter(|_| !introduction.accept_proxy);
         let source = known.map_or_else(OnceLock::new, OnceLock::from);
         let record = Arc::new(Record {
             ordinal: self.ordinals.fetch_add(1, SeqCst) + 1,
@@ -477,7 +477,7 @@ impl Visit {
     /// Its PROXY header has come.
     pub(crate) fn introduced(&mut self, header: Header) {
         let named = header.addresses.map(|(source, _)| source);
-        if let Some(source) = named.or(self.record.client.tcp()) {
+        if let Some(source) = named.or(self.record.client.inet()) {
             let _known_already = self.record.source.set(source);
         }
         self.header = Some(header);

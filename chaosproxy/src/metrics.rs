@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use chaosproxy_path::Stream;
+use chaosproxy_path::{Protocol, Stream};
 use prometheus::core::Collector;
 use prometheus::proto::{self, MetricFamily};
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -52,6 +52,13 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
     let ended =
         counter("chaosproxy_connections_total", "Connections that ended, by how", &["outcome", "proxy"]);
     let faults = counter("chaosproxy_faults_total", "Connections that a fault struck", &["kind", "proxy"]);
+    let datagrams =
+        counter("chaosproxy_datagrams_total", "Datagrams forwarded, by direction", &["direction", "proxy"]);
+    let dropped = counter(
+        "chaosproxy_dropped_datagrams_total",
+        "Datagrams that were dropped though no fault wanted it",
+        &["proxy", "why"],
+    );
     let labels = ["proxy", "stream", "toxic", "type"];
     let affected =
         counter("chaosproxy_toxic_connections_total", "Connections that a toxic affected", &labels);
@@ -70,6 +77,16 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
         for (kind, count) in counters.snapshot("").faults {
             faults.with_label_values(&[kind.as_str(), name]).inc_by(count);
         }
+        let counts = counters.snapshot("");
+        for (why, count) in counts.dropped {
+            dropped.with_label_values(&[name, why.as_str()]).inc_by(count);
+        }
+        if proxy.protocol() == Protocol::Udp {
+            let both = [("upstream", counts.datagrams_upstream), ("downstream", counts.datagrams_downstream)];
+            for (stream, count) in both {
+                datagrams.with_label_values(&[stream, name]).inc_by(count);
+            }
+        }
         for (toxic, counts) in counters.toxics() {
             let values = [name, stream_name(toxic.stream), &toxic.name, toxic.kind];
             affected.with_label_values(&values).inc_by(counts.affected);
@@ -78,6 +95,8 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
         open.with_label_values(&[name]).set(gauge(counters.open.load(Relaxed)));
     }
     register(registry, ended);
+    register(registry, dropped);
+    register(registry, datagrams);
     register(registry, faults);
     register(registry, affected);
     register(registry, struck);

@@ -258,6 +258,8 @@ fn open_api(address: &Address) -> io::Result<(Listener, Address, Option<SocketFi
             let (listener, file) = unix::listen_privately(address)?;
             Ok((Listener::Unix(listener), Address::Unix(address.clone()), file))
         }
+        // Nothing that sets the API's address makes one of these.
+        Address::Udp(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -292,17 +294,14 @@ impl Server {
     /// # Panics
     /// It is on a socket's file, which was asked for by [`Builder::api_socket`]; [`Server::url`] names that.
     pub fn api_addr(&self) -> SocketAddr {
-        match &self.api {
-            Address::Tcp(address) => *address,
-            Address::Unix(address) => panic!("the API is on {address}"),
-        }
+        self.api.inet().unwrap_or_else(|| panic!("the API is on {}", self.api))
     }
 
     /// Base URL of the API: `http://127.0.0.1:8474`, or `unix:/run/api.sock`.
     pub fn url(&self) -> String {
         match &self.api {
             Address::Tcp(address) => format!("http://{address}"),
-            Address::Unix(address) => address.to_string(),
+            other => other.to_string(),
         }
     }
 

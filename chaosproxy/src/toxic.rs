@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Stream};
+use chaosproxy_path::{Attributes, AttributesError, CutAction, Distribution, Protocol, Stream};
 
 use crate::selection::Selection;
 
@@ -70,6 +70,22 @@ impl Toxic {
         Self::new(Attributes::Corrupt { offset: Some(whole(offset)), mean_bytes: None, bits: 1 })
     }
 
+    /// Drops this share of the datagrams; of proxies of datagrams only.
+    pub const fn packet_loss(share: f64) -> Self {
+        Self::new(Attributes::PacketLoss { loss_rate: share, correlation: 0.0 })
+    }
+
+    /// Sends this share of the datagrams twice; of proxies of datagrams only.
+    pub const fn duplicate(share: f64) -> Self {
+        Self::new(Attributes::Duplicate { rate: share, correlation: 0.0 })
+    }
+
+    /// Delays datagrams, but for this share that overtakes those waiting; whole milliseconds. Of proxies of datagrams
+    /// only.
+    pub fn reorder(share: f64, delay: Duration) -> Self {
+        Self::new(Attributes::Reorder { rate: share, correlation: 0.0, gap: 1, delay: milliseconds(delay) })
+    }
+
     /// Stops its direction after so many bytes; the other goes on.
     pub fn stall(bytes: u64) -> Self {
         Self::new(Attributes::Stall { bytes: whole(bytes) })
@@ -130,9 +146,17 @@ impl Toxic {
     }
 
     /// The toxic itself; with `lenient`, of attributes as the reference takes them.
-    pub(crate) fn realise(&self, lenient: bool) -> Result<chaosproxy_path::Toxic, AttributesError> {
+    pub(crate) fn realise(
+        &self,
+        protocol: Protocol,
+        lenient: bool,
+    ) -> Result<chaosproxy_path::Toxic, AttributesError> {
         use chaosproxy_path::Toxic as Made;
-        let make = if lenient { Made::lenient::<String> } else { Made::try_new::<String> };
+        let make = match protocol {
+            Protocol::Udp => Made::for_datagrams::<String>,
+            Protocol::Tcp if lenient => Made::lenient::<String>,
+            Protocol::Tcp => Made::try_new::<String>,
+        };
         make(self.name(), self.stream, self.toxicity, self.attributes.clone())
     }
 }

@@ -1,18 +1,21 @@
-//! A chain of toxics over one direction of one connection.
+//! A chain of toxics over one direction of one connection, or of one flow of datagrams.
 //!
 //! Items move from stage to stage when they are due and the next stage has room; what leaves the last stage is
 //! handed out one at a time. Nothing is lost by a change between two polls: a stage that goes hands what it holds
 //! to the next one, in order.
+//!
+//! Datagrams go through whole: one in, one out, or none, or two. There is no back-pressure on them, so what comes when
+//! the limit is reached is dropped, and counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::draw::Identity;
+use crate::draw::{Hit, Identity};
 use crate::item::{End, ITEM_COST, Item, Nanos, Payload, Strike};
 use crate::machine::{Machine, Step};
-use crate::toxic::{Attributes, Toxic};
+use crate::toxic::{Attributes, Protocol, Toxic};
 
 /// What the driver is to do with its sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,11 @@ pub struct Poll {
 pub struct Chain {
     identity: Identity,
     limit: u64,
+    protocol: Protocol,
+    /// Datagrams offered.
+    offered: u64,
+    /// Datagrams dropped for want of room, not yet told.
+    overflowed: u64,
     slots: Vec<Slot>,
     /// Offered and not yet taken by the first stage.
     inlet: Option<Item>,
@@ -57,6 +65,8 @@ pub struct Chain {
     outlet: VecDeque<Item>,
     /// Strikes that the connection outlives, not yet taken.
     struck: Vec<Strike>,
+    /// Datagrams that were struck, not yet taken.
+    hits: Vec<Hit>,
     source_ended: bool,
     finished: bool,
 }
@@ -74,13 +84,26 @@ struct Slot {
 impl Chain {
     /// An empty chain that will hold at most `limit` bytes, bookkeeping included.
     pub const fn new(identity: Identity, limit: u64) -> Self {
+        Self::of(Protocol::Tcp, identity, limit)
+    }
+
+    /// The same for the datagrams of a flow. Its toxics are made by [`Toxic::for_datagrams`].
+    pub const fn of_datagrams(identity: Identity, limit: u64) -> Self {
+        Self::of(Protocol::Udp, identity, limit)
+    }
+
+    const fn of(protocol: Protocol, identity: Identity, limit: u64) -> Self {
         Self {
             identity,
             limit,
+            protocol,
+            offered: 0,
+            overflowed: 0,
             slots: Vec::new(),
             inlet: None,
             outlet: VecDeque::new(),
             struck: Vec::new(),
+            hits: Vec::new(),
             source_ended: false,
             finished: false,
         }
@@ -123,11 +146,23 @@ impl Chain {
         self.slots.iter().map(|slot| slot.toxic.name())
     }
 
-    /// Takes bytes that were read at `now`. Empty ones are ignored, as is everything after the end.
+    /// Takes bytes that were read at `now`, or a datagram. Nothing of a stream is ignored, as is everything after the
+    /// end; an empty datagram is one like any other.
     pub fn offer(&mut self, bytes: Bytes, now: Nanos) {
-        if !bytes.is_empty() && !self.source_ended {
-            self.enter(Item::data(bytes, now), now);
+        self.offered += 1;
+        let item = match self.protocol {
+            Protocol::Udp => Item::datagram(bytes, self.offered, now),
+            Protocol::Tcp if bytes.is_empty() => return,
+            Protocol::Tcp => Item::data(bytes, now),
+        };
+        if !self.source_ended {
+            self.enter(item, now);
         }
+    }
+
+    /// Counts a datagram that was dropped before it came here, so that the numbers of those behind it stay what they are.
+    pub const fn skip(&mut self) {
+        self.offered += 1;
     }
 
     /// Takes the end of the source: its FIN or its reset.
@@ -153,6 +188,16 @@ impl Chain {
     /// that end it come with [`Poll::out`].
     pub fn strikes(&mut self) -> Vec<Strike> {
         std::mem::take(&mut self.struck)
+    }
+
+    /// Datagrams that toxics dropped, copied or let overtake others since the last call, each with its decision.
+    pub fn hits(&mut self) -> Vec<Hit> {
+        std::mem::take(&mut self.hits)
+    }
+
+    /// Datagrams dropped since the last call because the chain held as much as it may.
+    pub fn overflowed(&mut self) -> u64 {
+        std::mem::take(&mut self.overflowed)
     }
 
     /// Whether a toxic has stopped this direction and nothing will leave before that changes.
@@ -227,6 +272,7 @@ impl Chain {
         }
         if let Some(machine) = &mut self.slots[index].machine {
             self.struck.append(&mut machine.strikes());
+            self.hits.append(&mut machine.hits());
         }
         moved
     }
@@ -235,12 +281,17 @@ impl Chain {
     fn room(&mut self, from: usize, now: Nanos) -> u64 {
         match self.slots[from..].iter_mut().find(|slot| !slot.is_idle()) {
             Some(slot) => slot.takes(now),
-            None if self.outlet.is_empty() => u64::MAX,
+            // Datagrams that are due leave their queues at once: none is dropped behind one that has left.
+            None if self.outlet.is_empty() || self.protocol == Protocol::Udp => u64::MAX,
             None => 0,
         }
     }
 
     fn give(&mut self, from: usize, item: Item, now: Nanos) {
+        if self.protocol == Protocol::Udp && item.is_data() && self.held() + item.cost() > self.limit {
+            self.overflowed += 1;
+            return;
+        }
         match self.slots[from..].iter_mut().find(|slot| !slot.is_idle()) {
             Some(slot) => slot.offer(item, now),
             None => self.outlet.push_back(item),

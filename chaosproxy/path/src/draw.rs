@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use mockreg_proto::seed::Seed;
 
+use crate::item::{Strike, Which};
+
 /// Who a connection is to its toxics: the seed of the run, the label of its proxy and its place in the order of
 /// accepted connections, from 1.
 #[derive(Clone, Debug)]
@@ -14,7 +16,7 @@ pub struct Identity {
     ordinal: u64,
 }
 
-/// What was decided for one connection, as the fault ledger records it.
+/// What was decided for one connection, or one datagram of a flow, as the fault ledger records it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// Name of the toxic or outage that decided.
@@ -40,6 +42,24 @@ pub enum Parameters {
     Toxicity(f32),
     /// Share of connections that a partial outage resets.
     Share(f64),
+    /// The datagram of its flow and direction, in the order of arrival from 1.
+    Datagram(u64),
+}
+
+/// A datagram that a toxic struck, by a decision about that one alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// What was decided.
+    pub decision: Decision,
+    /// Bytes of the datagram.
+    pub bytes: u64,
+}
+
+impl Hit {
+    /// The same as counters take it; `bytes` are those of the datagram.
+    pub fn strike(&self) -> Strike {
+        Strike { toxic: Arc::clone(&self.decision.rule), fault: self.decision.action, bytes: self.bytes }
+    }
 }
 
 impl Identity {
@@ -68,6 +88,14 @@ impl Identity {
             &ordinal,
             draw.as_bytes(),
         ])
+    }
+
+    /// A seed of its own for one rule and one datagram.
+    pub(crate) fn of_datagram(&self, rule: &str, which: Which) -> Seed {
+        let Which { number, copy } = which;
+        let draw =
+            if copy == 0 { format!("datagram {number}") } else { format!("datagram {number} {copy:x}") };
+        self.seed(rule, &draw)
     }
 
     /// One uniform draw of one rule.

@@ -1,4 +1,4 @@
-//! What travels along a chain: pieces of the byte stream, and the one thing that ends it.
+//! What travels along a chain: pieces of the byte stream or whole datagrams, and the one thing that ends it.
 
 use std::sync::Arc;
 
@@ -47,6 +47,17 @@ pub(crate) struct Item {
     /// When the proxy received it, moved on by every latency it passed. Latency counts from here, so that a delay
     /// absorbs what the bytes have waited elsewhere, as in Toxiproxy.
     pub(crate) stamp: Nanos,
+    /// Of a datagram: which one it is.
+    pub(crate) which: Which,
+}
+
+/// What tells a datagram from all others of its flow and direction; decisions about it are drawn under this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Which {
+    /// Place in the order of arrival at the proxy, from 1.
+    pub(crate) number: u64,
+    /// A draw of its own where it is a copy; 0: the original.
+    pub(crate) copy: u64,
 }
 
 /// Bytes, or the end.
@@ -58,11 +69,20 @@ pub(crate) enum Payload {
 
 impl Item {
     pub(crate) fn data(bytes: Bytes, now: Nanos) -> Self {
-        Self { payload: Payload::Data(bytes), at: now, stamp: now }
+        Self { payload: Payload::Data(bytes), at: now, stamp: now, which: Which::default() }
+    }
+
+    /// The datagram of that number.
+    pub(crate) fn datagram(bytes: Bytes, number: u64, now: Nanos) -> Self {
+        Self { which: Which { number, copy: 0 }, ..Self::data(bytes, now) }
     }
 
     pub(crate) fn end(end: End, now: Nanos) -> Self {
-        Self { payload: Payload::End(end), at: now, stamp: now }
+        Self { payload: Payload::End(end), at: now, stamp: now, which: Which::default() }
+    }
+
+    pub(crate) const fn is_data(&self) -> bool {
+        matches!(self.payload, Payload::Data(_))
     }
 
     /// Bytes of the stream in it.

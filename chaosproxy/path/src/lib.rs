@@ -1,4 +1,5 @@
-//! What happens to the bytes of one direction of one connection, as a pure state machine.
+//! What happens to the bytes of one direction of one connection, or to the datagrams of a flow, as a pure state
+//! machine.
 //!
 //! A [`Chain`] takes what was read from one socket, passes it through its toxics and says what is to be written
 //! to the other, and when to look again. There is no clock, socket or task here: time comes in as [`Nanos`],
@@ -21,6 +22,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod chain;
+mod datagrams;
 mod delay;
 mod draw;
 mod item;
@@ -32,9 +34,9 @@ mod toxics;
 
 pub use chain::{Chain, Out, Poll};
 pub use delay::{Distribution, Table, TableError};
-pub use draw::{Decision, Identity, Parameters, exponential};
+pub use draw::{Decision, Hit, Identity, Parameters, exponential};
 pub use item::{End, ITEM_COST, Nanos, Strike};
-pub use toxic::{Attributes, AttributesError, CutAction, Stream, Toxic};
+pub use toxic::{Attributes, AttributesError, CutAction, Protocol, Stream, Toxic};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use crate::draw::Hit;
 use crate::item::{Item, Nanos, Strike};
 use crate::toxic::Attributes;
 
@@ -32,6 +33,11 @@ pub(crate) trait Machine: Send + fmt::Debug {
     /// Strikes, since this was asked last, of a toxic that goes on after them. One that ends the connection tells it
     /// with the end.
     fn strikes(&mut self) -> Vec<Strike> {
+        Vec::new()
+    }
+
+    /// Datagrams, since this was asked last, that it dropped, copied or let overtake others.
+    fn hits(&mut self) -> Vec<Hit> {
         Vec::new()
     }
 
@@ -77,13 +83,13 @@ impl Queue {
     pub(crate) fn pop_up_to(&mut self, len: u64) -> Option<Item> {
         use crate::item::Payload;
         let head = self.items.front_mut()?;
-        let (at, stamp) = (head.at, head.stamp);
+        let Item { at, stamp, which, .. } = *head;
         match &mut head.payload {
             Payload::Data(bytes) if bytes.len() as u64 > len => {
                 let payload = Payload::Data(bytes.split_to(len as usize));
                 self.cost -= len;
                 self.bytes -= len;
-                Some(Item { payload, at, stamp })
+                Some(Item { payload, at, stamp, which })
             }
             _ => self.pop(),
         }

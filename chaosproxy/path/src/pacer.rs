@@ -40,6 +40,13 @@ impl Pacer {
         link.free_at = reserved + link.ahead;
     }
 
+    /// Another rate and burst, all reservations forgotten; those who hold one reserve anew. The bucket begins empty.
+    pub(crate) fn restart(&self, rate: u64, burst: u64, now: Nanos) {
+        let mut link = self.link();
+        (link.rate, link.ahead) = (rate, ahead(burst, rate));
+        link.free_at = now + link.ahead;
+    }
+
     pub(crate) fn rate(&self) -> u64 {
         self.link().rate
     }

@@ -6,6 +6,7 @@ use mockreg_proto::seed::fires;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::datagrams::{cap, duplicate, link, loss, reorder, spread, void};
 use crate::machine::Machine;
 use crate::pacer::Pacer;
 use crate::toxics::{
@@ -21,6 +22,16 @@ pub enum Stream {
     Upstream,
     /// Server to client.
     Downstream,
+}
+
+/// What a proxy carries, and its toxics act on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Byte streams.
+    #[default]
+    Tcp,
+    /// Datagrams, each of which arrives whole, or not, or more than once.
+    Udp,
 }
 
 /// How a cut breaks the connection.
@@ -118,12 +129,30 @@ pub enum Attributes {
         /// Bytes that pass before.
         bytes: i64,
     },
-    /// Deletes whole pieces of the stream, as the reference does; only where the reference is followed.
+    /// Drops datagrams. Of a byte stream it deletes pieces, as the reference does; only where that is followed.
     PacketLoss {
-        /// Share of the pieces, 0 to 1.
+        /// Share of the datagrams, or pieces, 0 to 1.
         loss_rate: f64,
-        /// What is added behind a deleted piece, 0 to 1.
+        /// How much a datagram's fate is that of the one before, 0 to 1; what is added behind a deleted piece.
         correlation: f64,
+    },
+    /// Sends datagrams twice.
+    Duplicate {
+        /// Share of the datagrams, 0 to 1.
+        rate: f64,
+        /// How much a datagram's fate is that of the one before, 0 to 1.
+        correlation: f64,
+    },
+    /// Delays datagrams, but for some that go at once and so overtake those before them.
+    Reorder {
+        /// Share of those that may overtake, 0 to 1.
+        rate: f64,
+        /// How much the fate of one that may overtake is that of the one before, 0 to 1.
+        correlation: f64,
+        /// Every so manyth datagram may overtake; 1: all.
+        gap: i64,
+        /// Milliseconds.
+        delay: i64,
     },
     /// Does nothing.
     Noop,
@@ -148,6 +177,7 @@ pub struct Toxic {
     stream: Stream,
     toxicity: f32,
     attributes: Attributes,
+    protocol: Protocol,
     /// Whether attributes are taken as the reference takes them.
     lenient: bool,
     /// How often the share of connections has been drawn anew.
@@ -170,6 +200,8 @@ impl Attributes {
             "corrupt" => Self::Corrupt { offset: None, mean_bytes: None, bits: 1 },
             "stall" => Self::Stall { bytes: 0 },
             "packet_loss" => Self::PacketLoss { loss_rate: 0.0, correlation: 0.0 },
+            "duplicate" => Self::Duplicate { rate: 0.0, correlation: 0.0 },
+            "reorder" => Self::Reorder { rate: 0.0, correlation: 0.0, gap: 1, delay: 0 },
             "noop" => Self::Noop,
             _ => return None,
         })
@@ -189,6 +221,8 @@ impl Attributes {
             Self::Corrupt { .. } => "corrupt",
             Self::Stall { .. } => "stall",
             Self::PacketLoss { .. } => "packet_loss",
+            Self::Duplicate { .. } => "duplicate",
+            Self::Reorder { .. } => "reorder",
             Self::Noop => "noop",
         }
     }
@@ -201,17 +235,63 @@ impl Attributes {
             | (Self::Latency { jitter: n, .. }, "jitter")
             | (Self::Bandwidth { rate: n, .. }, "rate")
             | (Self::Bandwidth { burst: n, .. }, "burst")
-            | (Self::SlowClose { delay: n } | Self::Slicer { delay: n, .. }, "delay")
+            | (
+                Self::SlowClose { delay: n } | Self::Slicer { delay: n, .. } | Self::Reorder { delay: n, .. },
+                "delay",
+            )
             | (Self::Timeout { timeout: n } | Self::ResetPeer { timeout: n }, "timeout")
             | (Self::Slicer { average_size: n, .. }, "average_size")
             | (Self::Slicer { size_variation: n, .. }, "size_variation")
             | (Self::LimitData { bytes: n } | Self::Stall { bytes: n }, "bytes")
             | (Self::Corrupt { bits: n, .. }, "bits")
+            | (Self::Reorder { gap: n, .. }, "gap")
             | (Self::Cut { mean_bytes: n, .. }, "mean_bytes") => Some(n),
             (Self::Corrupt { offset, .. }, "offset") => Some(offset.get_or_insert(0)),
             (Self::Corrupt { mean_bytes, .. }, "mean_bytes") => Some(mean_bytes.get_or_insert(0)),
             _ => None,
         }
+    }
+
+    /// An attribute that is a share, by its name; `None` where this kind has none of that name.
+    pub fn share_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match (self, name) {
+            (Self::PacketLoss { loss_rate: n, .. }, "loss_rate")
+            | (Self::Duplicate { rate: n, .. } | Self::Reorder { rate: n, .. }, "rate")
+            | (
+                Self::PacketLoss { correlation: n, .. }
+                | Self::Duplicate { correlation: n, .. }
+                | Self::Reorder { correlation: n, .. },
+                "correlation",
+            ) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// Why a proxy of that protocol does not have toxics of this kind, if it has none.
+    pub const fn refused_by(&self, protocol: Protocol) -> Option<&'static str> {
+        Some(match (self, protocol) {
+            (Self::PacketLoss { .. }, Protocol::Tcp) => {
+                "packet_loss deletes bytes from the stream, which is corruption and not loss; a byte stream has no \
+                 packets to lose"
+            }
+            (Self::Duplicate { .. }, Protocol::Tcp) => {
+                "duplicate copies datagrams, and a byte stream has none; it is for proxies of udp:// addresses"
+            }
+            (Self::Reorder { .. }, Protocol::Tcp) => {
+                "reorder lets datagrams overtake each other, and a byte stream has none; it is for proxies of \
+                 udp:// addresses"
+            }
+            (Self::Slicer { .. }, Protocol::Udp) => {
+                "slicer cuts a byte stream into pieces, and datagrams stay whole"
+            }
+            (Self::SlowClose { .. }, Protocol::Udp) => {
+                "slow_close delays the end of a connection, and datagrams have none"
+            }
+            (Self::ResetPeer { .. }, Protocol::Udp) => {
+                "reset_peer resets a connection, and datagrams have none; timeout and stall let them vanish"
+            }
+            _ => return None,
+        })
     }
 
     /// Refuses what would crash, stall for ever without saying so, or mean nothing. Where the reference is followed,
@@ -286,8 +366,45 @@ impl Attributes {
                 fail("timeout", "must not be negative")
             }
             Self::LimitData { bytes } if *bytes < 0 => fail("bytes", "must not be negative"),
-            Self::PacketLoss { .. } => {
-                fail("loss_rate", "would delete bytes of the stream; that is no loss of packets")
+            Self::Reorder { gap, .. } if *gap < 1 => {
+                fail("gap", "must be at least 1: every so manyth datagram may overtake")
+            }
+            Self::Reorder { delay, .. } if *delay < 1 => {
+                fail("delay", "must be at least 1: without a wait there is nothing to overtake")
+            }
+            _ => self.check_shares(),
+        }
+    }
+
+    fn check_shares(&self) -> Result<(), AttributesError> {
+        let kind = self.kind();
+        let shares = match self {
+            Self::PacketLoss { loss_rate, correlation } => {
+                [("loss_rate", loss_rate), ("correlation", correlation)]
+            }
+            Self::Duplicate { rate, correlation } | Self::Reorder { rate, correlation, .. } => {
+                [("rate", rate), ("correlation", correlation)]
+            }
+            _ => return Ok(()),
+        };
+        let wrong = shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(*share));
+        wrong.map_or(Ok(()), |(attribute, _)| {
+            Err(AttributesError { kind, attribute, problem: "must be a share between 0 and 1" })
+        })
+    }
+
+    /// What the other protocol has, and this one does not.
+    fn check_protocol(&self, protocol: Protocol) -> Result<(), AttributesError> {
+        let fail = |attribute, problem| Err(AttributesError { kind: self.kind(), attribute, problem });
+        match (self, protocol) {
+            (Self::Cut { action: CutAction::Reset, .. }, Protocol::Udp) => {
+                fail("action", "must be stall or close: datagrams have no connection to be reset")
+            }
+            (_, Protocol::Tcp) if self.refused_by(protocol).is_some() => {
+                fail("type", "is for datagrams, not for byte streams")
+            }
+            (_, Protocol::Udp) if self.refused_by(protocol).is_some() => {
+                fail("type", "is for byte streams, not for datagrams")
             }
             _ => Ok(()),
         }
@@ -305,7 +422,23 @@ impl Toxic {
         toxicity: f32,
         attributes: Attributes,
     ) -> Result<Self, AttributesError> {
-        Self::build(name.into(), stream, toxicity, attributes, false)
+        attributes.check_protocol(Protocol::Tcp)?;
+        Self::build(name.into(), stream, toxicity, attributes, (Protocol::Tcp, false))
+    }
+
+    /// A toxic for the datagrams of flows; `toxicity` is the share of flows it affects.
+    ///
+    /// # Errors
+    /// Attributes that make no sense, and toxics that need a byte stream (slicer, slow_close, reset_peer, a cut that
+    /// resets).
+    pub fn for_datagrams<N: Into<Arc<str>>>(
+        name: N,
+        stream: Stream,
+        toxicity: f32,
+        attributes: Attributes,
+    ) -> Result<Self, AttributesError> {
+        attributes.check_protocol(Protocol::Udp)?;
+        Self::build(name.into(), stream, toxicity, attributes, (Protocol::Udp, false))
     }
 
     /// The same as the reference takes it: negative numbers are none, `packet_loss` is there.
@@ -318,7 +451,7 @@ impl Toxic {
         toxicity: f32,
         attributes: Attributes,
     ) -> Result<Self, AttributesError> {
-        Self::build(name.into(), stream, toxicity, attributes, true)
+        Self::build(name.into(), stream, toxicity, attributes, (Protocol::Tcp, true))
     }
 
     fn build(
@@ -326,11 +459,11 @@ impl Toxic {
         stream: Stream,
         toxicity: f32,
         attributes: Attributes,
-        lenient: bool,
+        (protocol, lenient): (Protocol, bool),
     ) -> Result<Self, AttributesError> {
         attributes.check(lenient)?;
         let pacer = shared_link(&attributes).map(|(rate, burst)| Arc::new(Pacer::new(rate, burst)));
-        Ok(Self { name, stream, toxicity, attributes, lenient, roll: 0, pacer })
+        Ok(Self { name, stream, toxicity, attributes, protocol, lenient, roll: 0, pacer })
     }
 
     /// The same toxic with another toxicity and attributes. Connections keep the link they share.
@@ -343,10 +476,17 @@ impl Toxic {
         attributes: Attributes,
         now: Nanos,
     ) -> Result<Self, AttributesError> {
-        let mut new = Self::build(Arc::clone(&self.name), self.stream, toxicity, attributes, self.lenient)?;
+        if self.protocol == Protocol::Udp {
+            attributes.check_protocol(Protocol::Udp)?;
+        }
+        let name = Arc::clone(&self.name);
+        let mut new = Self::build(name, self.stream, toxicity, attributes, (self.protocol, self.lenient))?;
         new.roll = self.roll;
         if let (Some(old), Some((rate, burst))) = (&self.pacer, shared_link(&new.attributes)) {
-            old.set_rate(rate, burst, now);
+            match self.protocol {
+                Protocol::Tcp => old.set_rate(rate, burst, now),
+                Protocol::Udp => old.restart(rate, burst, now),
+            }
             new.pacer = Some(Arc::clone(old));
         }
         Ok(new)
@@ -422,11 +562,45 @@ impl Toxic {
         })
     }
 
-    /// The machine for one connection; `None` where bytes just pass.
+    /// The machine for one connection or flow; `None` where bytes just pass.
     pub(crate) fn machine(&self, identity: &Identity, now: Nanos) -> Option<Box<dyn Machine>> {
+        match self.protocol {
+            Protocol::Tcp => self.machine_of_bytes(identity, now),
+            Protocol::Udp => self.machine_of_datagrams(identity, now),
+        }
+    }
+
+    fn machine_of_datagrams(&self, identity: &Identity, now: Nanos) -> Option<Box<dyn Machine>> {
         let name = Arc::clone(&self.name);
         Some(match &self.attributes {
+            Attributes::PacketLoss { .. } => Box::new(loss::Loss::new(name, &self.attributes, identity)),
+            Attributes::Duplicate { .. } => {
+                Box::new(duplicate::Duplicate::new(name, &self.attributes, identity))
+            }
+            Attributes::Reorder { .. } => Box::new(reorder::Reorder::new(name, &self.attributes, identity)),
+            Attributes::Latency { .. } => Box::new(spread::Spread::new(name, &self.attributes, identity)),
+            Attributes::Bandwidth { rate, burst, .. } => {
+                let own = || Arc::new(Pacer::new(kilobytes(*rate), burst.unsigned_abs()));
+                Box::new(link::Link::new(name, self.pacer.clone().unwrap_or_else(own), self.pacer.is_none()))
+            }
+            Attributes::Corrupt { .. } => Box::new(corrupt::Corrupt::new(name, &self.attributes, identity)),
+            Attributes::Timeout { timeout } => Box::new(void::Void::new(name, *timeout, now)),
+            Attributes::LimitData { .. } | Attributes::Cut { .. } | Attributes::Stall { .. } => {
+                Box::new(cap::Cap::new(name, &self.attributes, identity))
+            }
+            // A byte stream's alone, and refused when the toxic was made.
+            Attributes::SlowClose { .. } | Attributes::ResetPeer { .. } | Attributes::Slicer { .. } => {
+                return None;
+            }
             Attributes::Noop => return None,
+        })
+    }
+
+    fn machine_of_bytes(&self, identity: &Identity, now: Nanos) -> Option<Box<dyn Machine>> {
+        let name = Arc::clone(&self.name);
+        Some(match &self.attributes {
+            // Datagrams' alone, and refused when the toxic was made.
+            Attributes::Noop | Attributes::Duplicate { .. } | Attributes::Reorder { .. } => return None,
             Attributes::Latency { .. } => {
                 Box::new(latency::Latency::new(&self.attributes, identity.seed(&self.name, "jitter")))
             }

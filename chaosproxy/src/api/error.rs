@@ -42,9 +42,12 @@ impl From<ProxyError> for ApiError {
                 StatusCode::NOT_FOUND
             }
             ProxyError::Exists | ProxyError::ToxicExists => StatusCode::CONFLICT,
-            ProxyError::Outage(_) | ProxyError::MissingField(_) | ProxyError::Ports(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            ProxyError::Outage(_)
+            | ProxyError::MissingField(_)
+            | ProxyError::Ports(_)
+            | ProxyError::Protocols(_)
+            | ProxyError::Unsuited(_)
+            | ProxyError::ToxicType(_) => StatusCode::BAD_REQUEST,
             ProxyError::Attributes(error) => return Self::bad_body(error),
             ProxyError::Listen(_) | ProxyError::Address(_) => StatusCode::INTERNAL_SERVER_ERROR,
             ProxyError::Stopped => StatusCode::SERVICE_UNAVAILABLE,

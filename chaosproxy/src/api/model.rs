@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use chaosproxy_path::{Attributes, CutAction, Distribution, Stream, Table};
+use chaosproxy_path::{Attributes, CutAction, Distribution, Protocol, Stream, Table};
 use mockreg_proto::document;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
@@ -15,7 +15,7 @@ use super::error::ApiError;
 use crate::admission::{Admission, OverLimit};
 use crate::introduction::Introduction;
 use crate::live::Entry;
-use crate::proxy::{ProxySpec, ProxyUpdate, ProxyView};
+use crate::proxy::{ProxyError, ProxySpec, ProxyUpdate, ProxyView};
 use crate::proxy_header::ProxyProtocol;
 use crate::selection::Selection;
 use crate::toxic::Toxic;
@@ -28,10 +28,6 @@ const UPDATE: &str = "struct { Attributes interface {} \"json:\\\"attributes\\\"
 
 /// Bytes of a file of delays: its longest, in twenty figures a line.
 const LONGEST_TABLE: u64 = 4 << 20;
-
-/// Why `packet_loss` is not there.
-const NO_PACKET_LOSS: &str = "invalid toxic type: packet_loss deletes bytes from the stream, which is corruption \
-                              and not loss; a byte stream has no packets to lose";
 
 /// A value as JSON in the spelling of Go's encoder, which keeps text out of the way of HTML.
 pub(crate) fn text_of(value: &impl Serialize) -> String {
@@ -234,19 +230,20 @@ fn update(fields: &Fields<'_>) -> Result<ProxyUpdate, ApiError> {
         accept_proxy: fields.boolean("accept_proxy")?,
         send_proxy: send_proxy.transpose()?,
         peek_sni: fields.boolean("peek_sni")?,
+        idle_timeout_ms: fields.whole("idle_timeout_ms")?,
     })
 }
 
 /// A toxic to be created.
-pub(crate) fn toxic(value: &Value, strict: bool) -> Result<Toxic, ApiError> {
-    let mut toxic = toxic_head(value, strict)?;
+pub(crate) fn toxic(value: &Value, protocol: Protocol, strict: bool) -> Result<Toxic, ApiError> {
+    let mut toxic = toxic_head(value, protocol, strict)?;
     create_attributes(value, &mut toxic.attributes)?;
     Ok(toxic)
 }
 
 /// A toxic to be created, its attributes still at their defaults: the reference checks stream, kind and name before
 /// it looks at them.
-pub(crate) fn toxic_head(value: &Value, strict: bool) -> Result<Toxic, ApiError> {
+pub(crate) fn toxic_head(value: &Value, protocol: Protocol, strict: bool) -> Result<Toxic, ApiError> {
     let fields = Fields::of(value, "toxics.ToxicWrapper", "ToxicWrapper")?;
     let kind = fields.string("type")?.unwrap_or_default();
     let name = fields.string("name")?.filter(|name| !name.is_empty());
@@ -260,10 +257,14 @@ pub(crate) fn toxic_head(value: &Value, strict: bool) -> Result<Toxic, ApiError>
             return Err(ApiError::bad_request("stream was invalid, can be either upstream or downstream"));
         }
     };
-    let unknown =
-        || ApiError::bad_request(if kind == "packet_loss" { NO_PACKET_LOSS } else { "invalid toxic type" });
-    let is_there = strict || kind != "packet_loss";
-    let attributes = Attributes::defaults(&kind).filter(|_| is_there).ok_or_else(unknown)?;
+    let unknown = || ApiError::bad_request("invalid toxic type");
+    let attributes = Attributes::defaults(&kind).ok_or_else(unknown)?;
+    match attributes.refused_by(protocol) {
+        Some(_) if strict && kind == "packet_loss" => {}
+        Some(_) if strict => return Err(unknown()),
+        Some(reason) => return Err(ProxyError::ToxicType(reason).into()),
+        None => {}
+    }
     let only = selection(&fields)?.unwrap_or_default();
     Ok(Toxic { name, stream, spelt, toxicity, attributes, only })
 }
@@ -346,13 +347,15 @@ pub(crate) fn set_attribute(
     attributes: &mut Attributes,
     toxicity: &mut f32,
 ) -> Result<(), ApiError> {
-    match (name, attributes.number_mut(name)) {
-        (_, Some(number)) => *number = value.round() as i64,
-        ("toxicity", None) => *toxicity = value as f32,
-        _ => {
-            let kind = attributes.kind();
-            return Err(ApiError::bad_body(format_args!("a {kind} toxic has no number {name} to be moved")));
-        }
+    if let Some(number) = attributes.number_mut(name) {
+        *number = value.round() as i64;
+    } else if let Some(share) = attributes.share_mut(name) {
+        *share = value;
+    } else if name == "toxicity" {
+        *toxicity = value as f32;
+    } else {
+        let kind = attributes.kind();
+        return Err(ApiError::bad_body(format_args!("a {kind} toxic has no number {name} to be moved")));
     }
     Ok(())
 }
@@ -376,6 +379,10 @@ fn merge_one(
         *number = integer_of(value).ok_or_else(|| mismatch(integer))?;
         return Ok(());
     }
+    if let Some(share) = attributes.share_mut(key) {
+        *share = value.as_f64().ok_or_else(|| mismatch("float64"))?;
+        return Ok(());
+    }
     match (attributes, key) {
         (Attributes::Bandwidth { shared, .. }, "shared") => {
             *shared = value.as_bool().ok_or_else(|| mismatch("bool"))?;
@@ -388,10 +395,6 @@ fn merge_one(
         }
         (Attributes::Latency { distribution, .. }, "file") => {
             *distribution = table_of(value.as_str().ok_or_else(|| mismatch("string"))?)?;
-        }
-        (Attributes::PacketLoss { loss_rate: n, .. }, "loss_rate")
-        | (Attributes::PacketLoss { correlation: n, .. }, "correlation") => {
-            *n = value.as_f64().ok_or_else(|| mismatch("float64"))?;
         }
         _ => {}
     }
@@ -437,6 +440,8 @@ const fn go_type(attributes: &Attributes) -> &'static str {
         Attributes::Corrupt { .. } => "CorruptToxic",
         Attributes::Stall { .. } => "StallToxic",
         Attributes::PacketLoss { .. } => "PacketLossToxic",
+        Attributes::Duplicate { .. } => "DuplicateToxic",
+        Attributes::Reorder { .. } => "ReorderToxic",
         Attributes::Noop => "NoopToxic",
     }
 }
@@ -544,6 +549,16 @@ impl Serialize for AttributesJson<'_> {
                 json.serialize_entry("loss_rate", &shortest(*loss_rate))?;
                 json.serialize_entry("correlation", &shortest(*correlation))?;
             }
+            Attributes::Duplicate { rate, correlation } => {
+                json.serialize_entry("rate", &shortest(*rate))?;
+                json.serialize_entry("correlation", &shortest(*correlation))?;
+            }
+            Attributes::Reorder { rate, correlation, gap, delay } => {
+                json.serialize_entry("rate", &shortest(*rate))?;
+                json.serialize_entry("correlation", &shortest(*correlation))?;
+                json.serialize_entry("gap", gap)?;
+                json.serialize_entry("delay", delay)?;
+            }
             Attributes::Noop => {}
         }
         json.end()
@@ -584,6 +599,9 @@ impl Serialize for ProxyJson<'_> {
         }
         if let Some(version) = send_proxy {
             json.serialize_entry("send_proxy", &version)?;
+        }
+        if let Some(idle) = proxy.admission.idle_timeout_ms {
+            json.serialize_entry("idle_timeout_ms", &idle)?;
         }
         json.end()
     }

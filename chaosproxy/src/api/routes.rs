@@ -170,7 +170,7 @@ async fn update_proxy(core: &Core, name: &str, body: &[u8]) -> Answer {
 async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
     let proxy = core.proxies.get(name).await?;
     let value = model::first_value(body)?;
-    let mut toxic = model::toxic_head(&value, core.is_strict())?;
+    let mut toxic = model::toxic_head(&value, proxy.protocol(), core.is_strict())?;
     if proxy.has_toxic(&toxic.name()).await {
         return Err(ProxyError::ToxicExists.into());
     }

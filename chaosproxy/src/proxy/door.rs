@@ -4,7 +4,7 @@
 
 use tokio::task::JoinHandle;
 
-use crate::address::{self, Address, Bound, Listener, Reserved};
+use crate::address::{self, Address, Bound, Entrance, Reserved};
 use crate::listen::ListenError;
 use crate::unix::SocketFile;
 
@@ -22,9 +22,9 @@ pub(super) enum Door {
 
 impl Door {
     /// One that was just opened.
-    pub(super) fn open(bound: Bound, accept: impl FnOnce(Listener) -> JoinHandle<()>) -> Self {
-        let Bound { address, listener, file } = bound;
-        Self::Open { address, accepting: accept(listener), file }
+    pub(super) fn open(bound: Bound, accept: impl FnOnce(Entrance) -> JoinHandle<()>) -> Self {
+        let Bound { address, entrance, file } = bound;
+        Self::Open { address, accepting: accept(entrance), file }
     }
 
     /// Disables it. Connections are refused from now on.
@@ -52,7 +52,7 @@ impl Door {
     pub(super) async fn settle(
         &mut self,
         is_down: bool,
-        accept: impl FnOnce(Listener) -> JoinHandle<()>,
+        accept: impl FnOnce(Entrance) -> JoinHandle<()>,
     ) -> Result<(), ListenError> {
         match std::mem::replace(self, Self::Closed) {
             Self::Open { address, accepting, file } if is_down => {

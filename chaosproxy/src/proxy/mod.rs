@@ -8,15 +8,18 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chaosproxy_path::{Attributes, Stream};
+use chaosproxy_path::{Attributes, Protocol, Stream};
 use mockreg_proto::seed::Seed;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::address::{self, Address, Listener};
+use crate::address::{self, Address, Entrance, Listener};
 use crate::connection;
+use crate::datagrams::{self, Room};
+use crate::introduction::Introduction;
 use crate::listen::ListenError;
 use crate::live::{Entry, Ground, Live};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
+use crate::protocol;
 use crate::selection::Selection;
 use crate::toxic::Toxic;
 
@@ -36,9 +39,12 @@ const REOPEN_REST: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) live: Arc<Live>,
+    protocol: Protocol,
     /// The seed of its own, where one was given.
     seed: Option<u64>,
     state: tokio::sync::Mutex<State>,
+    /// What its flows of datagrams may hold together.
+    room: Arc<Room>,
     /// Tasks of connections. They end by order; dropping the proxy ends them too.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -47,16 +53,21 @@ impl Proxy {
     /// A proxy; it listens if the description says so.
     ///
     /// # Errors
-    /// It cannot listen.
+    /// It cannot listen, or the description contradicts itself.
     pub(crate) async fn create(spec: &ProxySpec, ground: Ground) -> Result<Arc<Self>, ProxyError> {
+        let protocol = ground.dialect().protocol(&spec.listen, &spec.upstream)?;
+        check_terms(protocol, spec.admission.idle_timeout_ms, spec.introduction)?;
         let label = spec.label.as_deref().unwrap_or(&spec.name);
         let ground = Ground { seed: spec.seed.map_or(ground.seed, Seed::root), ..ground };
         let route = ground.dialect().route(&spec.listen, &spec.upstream)?;
         let live = Live::new(&spec.name, label, route, ground);
+        let room = Room::new(live.ground.buffer_limit);
         let proxy = Arc::new(Self {
             live: Arc::new(live),
+            protocol,
             seed: spec.seed,
-            state: tokio::sync::Mutex::new(State::new(spec)),
+            state: tokio::sync::Mutex::new(State::new(spec, protocol)),
+            room,
             tasks: Mutex::default(),
         });
         proxy.publish(&*proxy.state.lock().await).await;
@@ -86,10 +97,13 @@ impl Proxy {
     /// Whether it is as described already: its addresses, and its label and seed as far as they are given.
     ///
     /// # Errors
-    /// The address described is none.
+    /// The address described is none, or contradicts the other.
     pub(crate) async fn is_as(&self, spec: &ProxySpec) -> Result<bool, ProxyError> {
         let decides_alike = spec.label.as_deref().is_none_or(|label| *label == *self.live.label)
             && spec.seed.is_none_or(|seed| Some(seed) == self.seed);
+        if self.live.ground.dialect().protocol(&spec.listen, &spec.upstream)? != self.protocol {
+            return Ok(false);
+        }
         let state = self.state.lock().await;
         let listens_alike = state.listens_on(&spec.listen, self.live.ground.dialect()).await?;
         Ok(decides_alike && state.upstream == spec.upstream && listens_alike)
@@ -111,6 +125,7 @@ impl Proxy {
             None => false,
         };
         let enabled = update.enabled.unwrap_or(state.enabled);
+        self.check_protocol(update)?;
         let (terms, introduction) = (update.terms(state.admission), update.introduction(state.introduction));
         if (terms, introduction) != (state.admission, state.introduction) {
             (state.admission, state.introduction) = (terms, introduction);
@@ -172,14 +187,38 @@ impl Proxy {
             return Err(ProxyError::ToxicExists);
         }
         let stream = toxic.stream_as_spelt().into();
+        let is_strict = self.live.ground.strict_compat;
+        if let Some(reason) = toxic.attributes.refused_by(self.protocol).filter(|_| !is_strict) {
+            return Err(ProxyError::ToxicType(reason));
+        }
         let only = Arc::new(toxic.only.clone());
-        let toxic = toxic.realise(self.live.ground.strict_compat)?;
+        let toxic = toxic.realise(self.protocol, is_strict)?;
         let entry = Entry { id: state.next_id, revision: 0, toxic, stream, only };
         state.next_id += 1;
         self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
         state.toxics.push(entry.clone());
         self.publish(&state).await;
         Ok(entry)
+    }
+
+    /// What it carries.
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Refuses what another protocol would have; a proxy keeps the one it was made with.
+    fn check_protocol(&self, update: &ProxyUpdate) -> Result<(), ProxyError> {
+        check_terms(self.protocol, update.idle_timeout_ms, update.introduction(Introduction::default()))?;
+        if self.live.ground.strict_compat {
+            return Ok(());
+        }
+        let mut addresses = [&update.listen, &update.upstream].into_iter().flatten();
+        if addresses.any(|address| !address.is_empty() && protocol::split(address).0 != self.protocol) {
+            return Err(ProxyError::Unsuited(
+                "a proxy goes on carrying what it was made for: connections, or datagrams (udp://); make another",
+            ));
+        }
+        Ok(())
     }
 
     /// Whether it has a toxic of that name.
@@ -308,7 +347,7 @@ impl Proxy {
         // All of them, or none: those before one that fails are given back.
         let bound = addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         state.doors =
-            bound.into_iter().map(|bound| Door::open(bound, |listener| self.open(listener))).collect();
+            bound.into_iter().map(|bound| Door::open(bound, |entrance| self.open(entrance))).collect();
         state.enabled = true;
         if let [door] = &state.doors[..]
             && let Some(address) = door.address()
@@ -333,14 +372,21 @@ impl Proxy {
         let is_down = state.is_down();
         let mut all = Ok(());
         for door in &mut state.doors {
-            all = all.and(door.settle(is_down, |listener| self.open(listener)).await);
+            all = all.and(door.settle(is_down, |entrance| self.open(entrance)).await);
         }
         Ok(all?)
     }
 
-    fn open(self: &Arc<Self>, listener: Listener) -> JoinHandle<()> {
+    fn open(self: &Arc<Self>, entrance: Entrance) -> JoinHandle<()> {
         let proxy = Arc::clone(self);
-        tokio::spawn(async move { proxy.accept(listener).await })
+        match entrance {
+            Entrance::Streams(listener) => tokio::spawn(async move { proxy.accept(listener).await }),
+            Entrance::Datagrams(socket) => {
+                let (live, room) = (Arc::clone(&self.live), Arc::clone(&self.room));
+                let spawn = move |visit, client| proxy.spawn(datagrams::converse(visit, client));
+                tokio::spawn(datagrams::serve(socket, live, room, spawn))
+            }
+        }
     }
 
     async fn accept(self: Arc<Self>, listener: Listener) {
@@ -349,9 +395,7 @@ impl Proxy {
             match listener.accept().await {
                 Ok((client, address)) => {
                     let visit = self.live.enter(address, port);
-                    let mut tasks = self.tasks();
-                    while tasks.try_join_next().is_some() {}
-                    tasks.spawn(connection::serve(client, visit));
+                    self.spawn(connection::serve(client, visit));
                 }
                 Err(error) => {
                     tracing::warn!(proxy = %self.live.name, %error, "cannot accept");
@@ -361,6 +405,12 @@ impl Proxy {
         }
     }
 
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
     async fn publish(&self, state: &State) {
         self.live.order(|orders| state.write(orders)).await;
     }
@@ -368,5 +418,22 @@ impl Proxy {
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         // Only spawning and joining happen under the lock.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refuses terms that a proxy of that protocol does not have.
+fn check_terms(
+    protocol: Protocol,
+    idle_timeout_ms: Option<u64>,
+    introduction: Introduction,
+) -> Result<(), ProxyError> {
+    match protocol {
+        Protocol::Tcp if idle_timeout_ms.is_some_and(|idle| idle > 0) => Err(ProxyError::Unsuited(
+            "idle_timeout_ms is of flows of datagrams (udp://); connections end when their ends do",
+        )),
+        Protocol::Udp if introduction != Introduction::default() => Err(ProxyError::Unsuited(
+            "accept_proxy, send_proxy and peek_sni are of connections; datagrams (udp://) have nothing before them",
+        )),
+        _ => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use crate::introduction::Introduction;
 use crate::listen::{AddressError, ListenError};
 use crate::live::Entry;
 use crate::ports::PortsError;
+use crate::protocol::MixedProtocols;
 use crate::proxy_header::ProxyProtocol;
 
 /// What a proxy is made from.
@@ -17,11 +18,10 @@ use crate::proxy_header::ProxyProtocol;
 pub struct ProxySpec {
     /// Its name in the API.
     pub name: String,
-    /// Address it listens on, `HOST:PORT`, `HOST:8666-8697` for all of these ports, or `unix:PATH`; empty: a free port
-    /// of loopback.
+    /// Address it listens on, `HOST:PORT`, `HOST:8666-8697` for all of these ports, `unix:PATH`, or `udp://HOST:PORT` for
+    /// datagrams; empty: a free port of loopback.
     pub listen: String,
-    /// Address of the server behind it, `HOST:PORT` or `unix:PATH`; where `listen` has a range of ports, one for all or
-    /// as many.
+    /// Address of the server behind it, in the same forms; where `listen` has a range of ports, one for all or as many.
     pub upstream: String,
     /// What decisions and the ledger call it, where that is not its name.
     pub label: Option<String>,
@@ -82,6 +82,15 @@ pub enum ProxyError {
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// One address is of datagrams and the other is not.
+    #[error(transparent)]
+    Protocols(#[from] MixedProtocols),
+    /// A proxy of that protocol does not have such a thing.
+    #[error("{0}")]
+    Unsuited(&'static str),
+    /// A proxy of that protocol does not have toxics of that kind.
+    #[error("invalid toxic type: {0}")]
+    ToxicType(&'static str),
     /// No outage of that kind goes so.
     #[error("{0}")]
     Outage(String),
@@ -139,18 +148,22 @@ pub(crate) struct ProxyUpdate {
     pub(crate) send_proxy: Option<Option<ProxyProtocol>>,
     /// Whether names are looked for in any case.
     pub(crate) peek_sni: Option<bool>,
+    /// Another time that flows of datagrams last without one; zero is the usual one.
+    pub(crate) idle_timeout_ms: Option<u64>,
 }
 
 impl ProxyUpdate {
     /// The terms for new connections after this change.
     pub(crate) fn terms(&self, current: Admission) -> Admission {
+        let positive = |new: Option<u64>, current| match new {
+            Some(new) => Some(new).filter(|new| *new > 0),
+            None => current,
+        };
         Admission {
             accept_delay_ms: self.accept_delay_ms.unwrap_or(current.accept_delay_ms),
-            max_connections: match self.max_connections {
-                Some(max) => Some(max).filter(|max| *max > 0),
-                None => current.max_connections,
-            },
+            max_connections: positive(self.max_connections, current.max_connections),
             over_limit: self.over_limit.unwrap_or(current.over_limit),
+            idle_timeout_ms: positive(self.idle_timeout_ms, current.idle_timeout_ms),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chaosproxy_path::Protocol;
+
 use super::door::Door;
 use super::spec::{ProxyError, ProxySpec};
 use crate::address::{Address, Dialect};
@@ -10,6 +12,7 @@ use crate::introduction::Introduction;
 use crate::listen::AddressError;
 use crate::live::{Entry, Orders};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
+use crate::protocol;
 
 /// Different shares of partial outages that a proxy decides about: each is a ledger line for every connection.
 const SHARES: usize = 16;
@@ -38,9 +41,12 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(spec: &ProxySpec) -> Self {
+    pub(super) fn new(spec: &ProxySpec, protocol: Protocol) -> Self {
         Self {
-            listen: spec.listen.clone(),
+            listen: match spec.listen.as_str() {
+                "" => protocol::joined(protocol, ""),
+                given => given.to_owned(),
+            },
             upstream: spec.upstream.clone(),
             enabled: false,
             doors: Vec::new(),

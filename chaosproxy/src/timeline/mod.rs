@@ -163,7 +163,8 @@ impl Schedule {
                 Action::Ramp(ramp.clone())
             }
             (None, Some(toxic), None) => Action::Toxic(
-                api::toxic_of(toxic, self.proxies.ground.strict_compat).map_err(|error| error.to_string())?,
+                api::toxic_of(toxic, proxy.protocol(), self.proxies.ground.strict_compat)
+                    .map_err(|error| error.to_string())?,
             ),
             _ => return Err("needs one of outage, toxic and ramp".to_owned()),
         };

@@ -3,6 +3,7 @@
 
 mod admin;
 mod api;
+mod datagrams;
 mod faults;
 mod forwarding;
 mod harness;

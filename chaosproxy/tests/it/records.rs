@@ -150,6 +150,8 @@ fn counters_connections_and_metrics_are_live() {
     let api = server.api_addr();
     let mut client = connect(proxy.listen_addr());
     ping(&mut client, &[1; 1000]);
+    // The answer may be here before it is counted there.
+    eventually("it is counted", || proxy.counts().bytes_downstream == 1000);
     let counters = http(api, "GET", "/counters", &[], "").json();
     assert_eq!(
         counters["proxies"]["source"],

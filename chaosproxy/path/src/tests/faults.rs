@@ -231,7 +231,10 @@ fn impossible_attributes_name_the_field_and_the_remedy() {
         (corrupt(Some(-1), None, 1), "attribute offset of a corrupt toxic must not be negative"),
         (corrupt(None, Some(0), 1), "attribute mean_bytes of a corrupt toxic must be at least 1"),
         (corrupt(Some(1), None, 9), "attribute bits of a corrupt toxic must be between 1 and 8"),
-        (Attributes::PacketLoss { loss_rate: 0.1, correlation: 0.0 }, "attribute loss_rate of a packet_loss"),
+        (
+            Attributes::PacketLoss { loss_rate: 0.1, correlation: 0.0 },
+            "attribute type of a packet_loss toxic is for datagrams",
+        ),
     ] {
         for result in [true, false].map(|followed| match followed {
             true => Toxic::lenient("x", Stream::Upstream, 1.0, attributes.clone()),

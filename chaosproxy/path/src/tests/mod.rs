@@ -1,5 +1,6 @@
 //! The chain in simulated time: a source that always has something to send, a reader that takes what leaves.
 
+mod datagrams;
 mod delays;
 mod faults;
 mod properties;

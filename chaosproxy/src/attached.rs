@@ -18,14 +18,18 @@ struct Known {
     revision: u64,
     stream: Stream,
     name: Arc<str>,
+    is_timeout: bool,
 }
 
 impl Attached {
-    /// Edits the chains, upstream and downstream, until they have exactly these toxics.
-    pub(crate) fn follow(&mut self, toxics: &[Entry], mut chains: [&mut Chain; 2], now: Nanos) {
+    /// Edits the chains, upstream and downstream, until they have exactly these toxics. Whether a `timeout` is among
+    /// those that went.
+    pub(crate) fn follow(&mut self, toxics: &[Entry], mut chains: [&mut Chain; 2], now: Nanos) -> bool {
+        let mut lost_timeout = false;
         self.known.retain(|known| {
             let stays = toxics.iter().any(|entry| entry.id == known.id);
             if !stays {
+                lost_timeout |= known.is_timeout;
                 chains[known.stream as usize].detach(&known.name, now);
             }
             stays
@@ -41,10 +45,18 @@ impl Attached {
                 }
                 None => {
                     let name = Arc::clone(entry.toxic.name());
-                    self.known.push(Known { id: entry.id, revision: entry.revision, stream, name });
+                    let is_timeout = entry.toxic.attributes().kind() == "timeout";
+                    self.known.push(Known {
+                        id: entry.id,
+                        revision: entry.revision,
+                        stream,
+                        name,
+                        is_timeout,
+                    });
                     chain.attach(&entry.toxic, now);
                 }
             }
         }
+        lost_timeout
     }
 }

@@ -46,8 +46,17 @@ pub(crate) struct Driver<'a> {
     /// The peer of this socket was reset or vanished.
     broken: [bool; 2],
     attached: Attached,
+    /// How connections end in the reference, where that is followed.
+    reference: Option<Reference>,
     held: bool,
     budget: u64,
+}
+
+/// In the reference a direction that has ended ends the other, in order, though the peer was reset.
+#[derive(Clone, Copy, Debug)]
+struct Reference {
+    /// There was a `reset_peer` when the connection began: then each of its closes is a reset, and otherwise none.
+    resets: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -59,14 +68,26 @@ impl<'a> Driver<'a> {
             .map(|stream| Lane::new(stream, Chain::new(identity.clone(), limit)));
         let timer = Timer::new(clock);
         let attached = Attached::default();
-        Self { visit, clock, timer, sockets, lanes, broken: [false; 2], attached, held: false, budget: 0 }
+        let reference = visit.live.ground.strict_compat.then(|| Reference {
+            resets: visit
+                .orders
+                .borrow()
+                .toxics
+                .iter()
+                .any(|entry| entry.toxic.attributes().kind() == "reset_peer"),
+        });
+        let broken = [false; 2];
+        Self { visit, clock, timer, sockets, lanes, broken, attached, reference, held: false, budget: 0 }
     }
 
     /// Forwards until there is a reason to stop.
     pub(crate) async fn run(&mut self) -> Ending {
         match self.forward().await {
             Ok(never) => match never {},
-            Err(ending) => ending,
+            Err(ending) => match self.reference {
+                Some(reference) => reference.ends(ending),
+                None => ending,
+            },
         }
     }
 
@@ -104,7 +125,12 @@ impl<'a> Driver<'a> {
     fn obey(&mut self) -> Result<(), Ending> {
         let orders = self.visit.consult().map_err(Ending::Killed)?;
         let chains = self.lanes.each_mut().map(|lane| &mut lane.chain);
-        self.attached.follow(&orders.toxics, chains, self.clock.now());
+        let lost_timeout = self.attached.follow(&orders.toxics, chains, self.clock.now());
+        if self.reference.is_some() && lost_timeout {
+            // One that struck closes the connection by itself.
+            self.turn()?;
+            return Err(Ending::Over { broken: false });
+        }
         self.hold(&orders);
         self.visit.live.applied(&self.visit.record, orders.version);
         Ok(())
@@ -154,8 +180,16 @@ impl<'a> Driver<'a> {
                 Out::Nothing => return Ok(true),
                 Out::Deliver(bytes) => self.lanes[lane].remainder = bytes,
                 Out::FinWrite => {
+                    if self.reference.is_some_and(|reference| reference.resets) {
+                        return Err(Ending::Reset { to: 1 - lane, strike: None });
+                    }
                     socket::finish_writing(&self.sockets[1 - lane]);
                     self.lanes[lane].over = true;
+                    if self.reference.is_some() {
+                        self.end(1 - lane, End::Fin);
+                        // The other direction has something to do now.
+                        self.budget = 0;
+                    }
                 }
                 Out::CloseBoth(strike) => return Err(Ending::Close(strike)),
                 Out::ResetBoth(strike) => return Err(Ending::Reset { to: 1 - lane, strike }),
@@ -209,14 +243,22 @@ impl<'a> Driver<'a> {
                 self.budget = self.budget.saturating_sub(n as u64);
                 return true;
             }
+            _ if self.reference.is_some() => End::Fin,
             Read::End if self.broken[lane] => End::Reset(None),
             Read::End => End::Fin,
             Read::Broken => End::Reset(None),
         };
         self.broken[lane] |= end != End::Fin;
-        self.lanes[lane].reading = false;
-        self.lanes[lane].chain.offer_end(end, self.clock.now());
+        self.end(lane, end);
         true
+    }
+
+    /// Nothing more comes into a lane.
+    fn end(&mut self, lane: usize, end: End) {
+        let lane = &mut self.lanes[lane];
+        if std::mem::take(&mut lane.reading) {
+            lane.chain.offer_end(end, self.clock.now());
+        }
     }
 
     /// Whether the next bytes go through a pipe, which is borrowed if need be.
@@ -320,5 +362,20 @@ impl<'a> Driver<'a> {
     fn wake(&self) -> Option<Nanos> {
         let timed = self.lanes.iter().filter(|lane| !lane.over && lane.is_flushed());
         timed.filter_map(|lane| lane.wake).min()
+    }
+}
+
+impl Reference {
+    /// How a connection ends there that would end like this here.
+    fn ends(self, ending: Ending) -> Ending {
+        match (self.resets, ending) {
+            (true, Ending::Close(strike)) => Ending::Reset { to: 0, strike: Some(strike) },
+            (true, Ending::Over { .. }) => Ending::Over { broken: true },
+            (false, Ending::Reset { strike: Some(strike), .. }) => Ending::Close(strike),
+            (false, Ending::Reset { strike: None, .. } | Ending::Over { .. }) => {
+                Ending::Over { broken: false }
+            }
+            (_, ending) => ending,
+        }
     }
 }

@@ -140,7 +140,7 @@ impl<'a> Traffic<'a> {
     fn obey(&mut self) -> Result<(), Ending> {
         let orders = self.visit.consult().map_err(Ending::Killed)?;
         let chains = self.lanes.each_mut().map(|lane| &mut lane.chain);
-        self.attached.follow(&orders.toxics, chains, self.clock.now());
+        let _no_matter = self.attached.follow(&orders.toxics, chains, self.clock.now());
         self.black_hole = orders.black_hole;
         self.idle = orders.admission.idle_timeout();
         self.idle_timer.as_mut().reset(self.last + self.idle);

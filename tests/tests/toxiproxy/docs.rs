@@ -20,9 +20,10 @@ pub(crate) fn compare() {
             missing.push(row);
         }
     }
-    for why in transfers::reasons().values() {
-        if !guide.contains(&format!("| {why} | no |")) {
-            missing.push((*why).to_owned());
+    for (why, undone) in transfers::reasons().values() {
+        let row = format!("| {why} | {} |", if *undone { "yes" } else { "no" });
+        if !guide.contains(&row) {
+            missing.push(row);
         }
     }
     assert!(missing.is_empty(), "{} lacks\n{}", path.display(), missing.join("\n"));

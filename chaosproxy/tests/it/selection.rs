@@ -168,7 +168,9 @@ fn a_hello_may_come_in_pieces() {
             client.write_all(piece).unwrap();
             std::thread::sleep(Duration::from_millis(30));
         }
-        eventually("its name is known", || server.connections()[0].sni.as_deref() == Some(name));
+        eventually("its name is known", || {
+            server.connections().first().is_some_and(|it| it.sni.as_deref() == Some(name))
+        });
         let (back, _) = read_all(&mut client, Duration::from_millis(300));
         assert!(back == if is_slow { Vec::new() } else { bytes }, "{name}: no byte is lost and none is held");
         drop(client);

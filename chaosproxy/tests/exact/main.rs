@@ -11,7 +11,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chaosproxy::{ProxySpec, Server, Toxic};
+use chaosproxy::{Attributes, Distribution, ProxySpec, Server, Stream, Toxic};
+use chaosproxy_path::{Chain, Identity, Out};
+use mockreg_proto::seed::Seed;
 
 use crate::harness::*;
 
@@ -63,6 +65,81 @@ fn latency_is_exact() {
         let off = off.into_iter().min().unwrap();
         assert!(off < Duration::from_micros(300), "{latency:?} is off by {off:?}");
     }
+}
+
+/// Delays that are compared.
+const PIECES: usize = 1000;
+
+/// Each delay of a spread is the one that the seed decides: a thousand of them, each piece sent when the one before has
+/// come, have the deciles that the machine without sockets has, within 0.5 ms. Noise makes pieces later, never earlier,
+/// so the best of three trials counts.
+#[test]
+fn deciles_of_spread_delays_are_those_of_the_seed() {
+    let _alone = alone();
+    let (mean, deviation) = (4, 1);
+    let simulated = {
+        let latency =
+            Attributes::Latency { latency: mean, jitter: deviation, distribution: Distribution::Normal };
+        let toxic =
+            chaosproxy_path::Toxic::try_new("latency_downstream", Stream::Downstream, 1.0, latency).unwrap();
+        let mut chain = Chain::new(Identity::new(Seed::root(1), "source", 1), 1 << 20);
+        chain.attach(&toxic, 0);
+        let delay = |sent: u64| {
+            chain.offer(vec![b'x'].into(), sent);
+            let due = chain.poll(sent).wake.unwrap_or(sent);
+            assert!(matches!(chain.poll(due).out, Out::Deliver(_)), "a piece was due");
+            Duration::from_nanos(due - sent)
+        };
+        // A second apart: none waits for the one before it.
+        deciles((1..=PIECES as u64).map(|second| second * 1_000_000_000).map(delay))
+    };
+    let off = [(); 3].map(|()| {
+        let plain = deciles(transits(None, 100));
+        let spread = Toxic::spread_latency(ms(mean as u64), ms(deviation as u64), Distribution::Normal);
+        let measured = deciles(transits(Some(&spread), PIECES));
+        let off = measured
+            .iter()
+            .zip(&simulated)
+            .map(|(measured, simulated)| measured.saturating_sub(plain[4]).abs_diff(*simulated));
+        off.max().unwrap()
+    });
+    println!("deciles of {PIECES} delays: off by {off:?} at the most");
+    assert!(off.into_iter().min().unwrap() < Duration::from_micros(500), "{off:?}");
+}
+
+/// The 10th to 90th percentiles.
+fn deciles(times: impl IntoIterator<Item = Duration>) -> Vec<Duration> {
+    let mut sorted: Vec<_> = times.into_iter().collect();
+    sorted.sort_unstable();
+    (1..10).map(|tenth| sorted[sorted.len() * tenth / 10]).collect()
+}
+
+/// One-way times of so many pieces of one connection, the first of its proxy, through a toxic.
+fn transits(toxic: Option<&Toxic>, pieces: usize) -> Vec<Duration> {
+    let (sent, sent_at) = std::sync::mpsc::sync_channel(1);
+    let server = upstream(move |mut stream| {
+        // The client answers each piece, and goes when it has enough.
+        while stream.write_all(b"x").is_ok() && sent.send(Instant::now()).is_ok() {
+            if !matches!(stream.read(&mut [0]), Ok(1)) {
+                break;
+            }
+        }
+    });
+    let (_server, proxy) = proxied(server);
+    if let Some(toxic) = toxic {
+        proxy.add(toxic.clone()).unwrap();
+    }
+    let mut client = connect(proxy.listen_addr());
+    client.set_nonblocking(true).unwrap();
+    let transit = |_| {
+        while client.read(&mut [0]).is_err() {
+            std::hint::spin_loop();
+        }
+        let arrived = Instant::now();
+        client.write_all(b"y").unwrap();
+        arrived.saturating_duration_since(sent_at.recv_timeout(PATIENCE).unwrap())
+    };
+    (0..pieces).map(transit).collect()
 }
 
 /// A delay limits the rate only where what it holds meets the buffer limit, and then to limit / delay: 4 MiB / 100 ms =

@@ -260,3 +260,40 @@ fn logs_go_where_they_are_sent_and_an_unknown_level_is_told() {
         }
     }
 }
+
+#[test]
+fn a_timeline_begins_with_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let config = file(
+        "proxies.json",
+        &format!(r#"[{{"name":"source","listen":"127.0.0.1:0","upstream":"{}"}}]"#, echo()),
+    );
+    let down = file("down.yaml", "events:\n  - {proxy: source, at_ms: 0, for_ms: 60000, outage: down}\n");
+    let command = program(&["-port=0", "-config", &config, "-timeline", &down]).spawn();
+    let mut running = Running(command.unwrap());
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let api = ready["api"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+    let view = || http(api, "GET", "/timeline", &[], "").json();
+    eventually("the outage has begun", || view()["events"][0]["started_ms"].is_u64());
+    let proxy = http(api, "GET", "/proxies/source", &[], "").json();
+    let listen: std::net::SocketAddr = proxy["listen"].as_str().unwrap().parse().unwrap();
+    assert_eq!(
+        std::net::TcpStream::connect(listen).unwrap_err().kind(),
+        std::io::ErrorKind::ConnectionRefused
+    );
+    assert_eq!((&view()["state"], &proxy["enabled"]), (&"running".into(), &true.into()));
+
+    let unknown = file("unknown.yaml", "events:\n  - {proxy: other, at_ms: 0, outage: reset_all}\n");
+    let misspelt = file("misspelt.yaml", "events:\n  - {proxy: source, at_ms: 0, outag: down}\n");
+    for (timeline, problem) in [(&unknown, "other"), (&misspelt, "misspelt.yaml:2:")] {
+        let (code, _, said) = run(&["-port=0", "-config", &config, "-timeline", timeline]);
+        assert!(code == Some(2) && said.contains(problem), "{code:?}: {said}");
+    }
+}

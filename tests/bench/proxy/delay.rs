@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::bed::{Subject, Subjects, fountain};
 
 const CONNECTIONS: usize = 4;
+/// Bytes a second of paced downloads together: about what Toxiproxy can do.
+const PACE: u64 = 600_000_000;
 /// Once bytes flow, it takes some latencies until the rate is steady.
 const WARM_UP: Duration = Duration::from_millis(600);
 
@@ -27,11 +29,40 @@ pub(crate) fn run() {
     wall.report("proxy/delay", &what, "GB/s", 1.0);
     let what = format!("Processor time of the proxy for {what}");
     cpu.report_costs("proxy/delay_cpu", &what, "CPU-s/GB", 1.0);
-    for (name, proxy) in &subjects {
-        println!(
-            "{name}: {:.1} MiB resident at the most",
-            peak_resident(proxy.pid) as f64 / f64::from(1 << 20)
-        );
+    print_peaks(&subjects);
+    drop(subjects);
+    paced(&upstream, lasting);
+}
+
+/// What is under way is a rate times the latency: at one rate, which both can keep up, memory can be compared.
+fn paced(upstream: &str, lasting: Duration) {
+    println!("{CONNECTIONS} downloads under 200 ms of latency, read at {} MB/s together", PACE / 1_000_000);
+    let subjects: Subjects =
+        vec![("chaosproxy", Subject::ours(upstream, &[])), ("toxiproxy", Subject::toxiproxy(upstream))];
+    for (_, proxy) in &subjects {
+        proxy.add(&json!({"type": "latency", "attributes": {"latency": 200}}));
+        let rate = PACE as f64 / CONNECTIONS as f64;
+        let streams: Vec<_> = (0..CONNECTIONS).map(|_| proxy.connect()).collect();
+        std::thread::scope(|scope| {
+            for mut stream in streams {
+                scope.spawn(move || {
+                    let (mut buffer, start, mut received) = (vec![0; 64 << 10], Instant::now(), 0.0);
+                    while start.elapsed() < lasting * 2 {
+                        received += stream.read(&mut buffer).expect("the connection holds") as f64;
+                        let due = Duration::from_secs_f64(received / rate);
+                        std::thread::sleep(due.saturating_sub(start.elapsed()));
+                    }
+                });
+            }
+        });
+    }
+    print_peaks(&subjects);
+}
+
+fn print_peaks(subjects: &Subjects) {
+    for (name, proxy) in subjects {
+        let peak = peak_resident(proxy.pid) as f64 / f64::from(1 << 20);
+        println!("{name}: {peak:.1} MiB resident at the most");
     }
     println!();
 }

@@ -1,10 +1,11 @@
 //! chaosproxy against HAProxy and Toxiproxy, in turns, all between the same client and server over loopback: a stream,
-//! small requests, new connections, round trips, latency, idle connections. A file for each;
+//! small requests, new connections, round trips, latency and how exact it is, idle connections. A file for each;
 //! `cargo bench -p e2e --bench proxy -- stream` runs a part.
 
 mod bed;
 mod connect;
 mod delay;
+mod exact;
 mod idle;
 mod request;
 mod round_trip;
@@ -15,12 +16,13 @@ use e2e::program::find;
 /// A measurement: its name, and how it is run.
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("stream", stream::run),
     ("request", request::run),
     ("connect", connect::run),
     ("round_trip", round_trip::run),
     ("delay", delay::run),
+    ("exact", exact::run),
     ("idle", idle::run),
 ];
 

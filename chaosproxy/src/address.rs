@@ -137,6 +137,11 @@ impl fmt::Display for Address {
     }
 }
 
+/// An address of IPv4 as one: a client of a listener of both families comes as one of IPv6.
+pub(crate) const fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// Refuses an upstream that cannot be any. A host is not looked up before there is somebody to connect.
 ///
 /// # Errors
@@ -187,9 +192,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // An IPv4 client of a listener of both families comes as one of IPv6.
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                Ok((Socket::Tcp(stream), Address::Tcp(address)))
+                Ok((Socket::Tcp(stream), Address::Tcp(canonical(address))))
             }
             Self::Unix(listener) => {
                 let (stream, address) = listener.accept().await?;

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mockreg_proto::units::{ByteCount, Span};
 use thiserror::Error;
 
-/// A Toxiproxy-compatible proxy of TCP and unix-domain sockets with repeatable faults.
+/// A Toxiproxy-compatible proxy of TCP, UDP and unix-domain sockets with repeatable faults.
 ///
 /// Flags may be written with one dash or two. Where this differs from Toxiproxy: a busy API port ends the program
 /// (exit code 3) and so does an invalid -config (exit code 2); half-closed connections stay half open; metrics are
@@ -110,7 +110,7 @@ pub struct Serve {
     /// Timeline, as PUT /timeline takes it, started with the server
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
-    /// Bytes held for each direction of a connection, for example 64MiB
+    /// Bytes held for each direction of a connection, and for all datagrams of a proxy, for example 64MiB
     #[arg(long, default_value = "128MiB", value_name = "SIZE")]
     pub buffer_limit: ByteCount,
     /// Undo every deviation from Toxiproxy that a client could depend on

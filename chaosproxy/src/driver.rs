@@ -20,6 +20,9 @@ use crate::socket::{self, READ_SIZE, Read, Socket};
 /// Bytes a connection moves before it lets others run: system calls that succeed never yield on their own.
 const TURN: u64 = 1 << 20;
 
+/// The toxic whose resets depend, in the reference, on when its connection began.
+const RESET_PEER: &str = "reset_peer";
+
 /// Why forwarding is over.
 #[derive(Debug)]
 pub(crate) enum Ending {
@@ -68,14 +71,7 @@ impl<'a> Driver<'a> {
             .map(|stream| Lane::new(stream, Chain::new(identity.clone(), limit)));
         let timer = Timer::new(clock);
         let attached = Attached::default();
-        let reference = visit.live.ground.strict_compat.then(|| Reference {
-            resets: visit
-                .orders
-                .borrow()
-                .toxics
-                .iter()
-                .any(|entry| entry.toxic.attributes().kind() == "reset_peer"),
-        });
+        let reference = visit.live.ground.strict_compat.then(|| Reference { resets: visit.has(RESET_PEER) });
         let broken = [false; 2];
         Self { visit, clock, timer, sockets, lanes, broken, attached, reference, held: false, budget: 0 }
     }
@@ -128,7 +124,9 @@ impl<'a> Driver<'a> {
         let lost_timeout = self.attached.follow(&orders.toxics, chains, self.clock.now());
         if self.reference.is_some() && lost_timeout {
             // One that struck closes the connection by itself.
-            self.turn()?;
+            if !self.held {
+                self.turn()?;
+            }
             return Err(Ending::Over { broken: false });
         }
         self.hold(&orders);
@@ -371,7 +369,9 @@ impl Reference {
         match (self.resets, ending) {
             (true, Ending::Close(strike)) => Ending::Reset { to: 0, strike: Some(strike) },
             (true, Ending::Over { .. }) => Ending::Over { broken: true },
-            (false, Ending::Reset { strike: Some(strike), .. }) => Ending::Close(strike),
+            (false, Ending::Reset { strike: Some(strike), .. }) if strike.fault == RESET_PEER => {
+                Ending::Close(strike)
+            }
             (false, Ending::Reset { strike: None, .. } | Ending::Over { .. }) => {
                 Ending::Over { broken: false }
             }

@@ -4,7 +4,6 @@
 //! The first bytes are looked at where they lie, in the kernel: a hello stays there and is forwarded like any other
 //! bytes, and of a header exactly its own bytes are taken.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -56,9 +55,7 @@ pub(crate) async fn read(client: &Socket, visit: &mut Visit) -> Result<Result<()
 /// What the server is to be sent before anything else; nothing where it wants no header.
 pub(crate) fn to_send(client: &Socket, visit: &Visit) -> Vec<u8> {
     let Some(version) = visit.introduction.send_proxy else { return Vec::new() };
-    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    let ends = client.ends().map(|(source, destination)| (canonical(source), canonical(destination)));
-    proxy_header::written(version, visit.header.as_ref(), ends)
+    proxy_header::written(version, visit.header.as_ref(), client.ends())
 }
 
 /// Waits for something a client sends, no longer than it has; `None`: it took longer.

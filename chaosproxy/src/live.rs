@@ -483,6 +483,14 @@ impl Visit {
         self.header = Some(header);
     }
 
+    /// Whether a toxic of this kind is for it now.
+    pub(crate) fn has(&self, kind: &str) -> bool {
+        let (orders, subject) = (self.orders.borrow(), self.record.subject());
+        let is_meant =
+            |entry: &Entry| entry.toxic.attributes().kind() == kind && entry.only.selects(&subject);
+        orders.toxics.iter().any(is_meant)
+    }
+
     /// Whether the name it asks for matters.
     pub(crate) fn needs_name(&self) -> bool {
         let (orders, subject) = (self.orders.borrow(), self.record.subject());

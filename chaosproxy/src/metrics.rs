@@ -74,10 +74,10 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
         for (outcome, count) in counters.outcomes() {
             ended.with_label_values(&[outcome.name(), name]).inc_by(count);
         }
-        for (kind, count) in counters.snapshot("").faults {
+        let counts = counters.snapshot("");
+        for (kind, count) in counts.faults {
             faults.with_label_values(&[kind.as_str(), name]).inc_by(count);
         }
-        let counts = counters.snapshot("");
         for (why, count) in counts.dropped {
             dropped.with_label_values(&[name, why.as_str()]).inc_by(count);
         }

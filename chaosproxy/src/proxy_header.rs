@@ -8,6 +8,8 @@ use proxy_header::{ParseConfig, Protocol, ProxiedAddress, ProxyHeader as Fields}
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::address::canonical;
+
 /// Longest header of version 1, its end of line included (section 2.1).
 const LONGEST_TEXT: usize = 107;
 /// Longest header of version 2 that is taken. It may have 64 KiB; what is sent has some dozens of bytes, and a few
@@ -103,7 +105,6 @@ fn binary_len(bytes: &[u8]) -> usize {
 }
 
 fn stream(address: &ProxiedAddress) -> Option<(SocketAddr, SocketAddr)> {
-    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let is_stream = address.protocol == Protocol::Stream;
     is_stream.then(|| (canonical(address.source), canonical(address.destination)))
 }
@@ -221,7 +222,6 @@ mod tests {
             is_text: bool,
             tail in prop::collection::vec(any::<u8>(), 0..50),
         ) {
-            let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
             let version = if is_text { ProxyProtocol::V1 } else { ProxyProtocol::V2 };
             let bytes = written(version, None, Some((source, destination)));
             for cut in 0..bytes.len() {

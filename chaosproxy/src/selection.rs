@@ -123,6 +123,11 @@ impl Selection {
         addresses && self.port.is_empty() && self.sni.is_empty()
     }
 
+    /// Whether it asks for the name of a TLS client.
+    pub(crate) const fn names(&self) -> bool {
+        !self.sni.is_empty()
+    }
+
     /// Whether a connection is selected, as far as it is known.
     pub(crate) fn selects(&self, subject: &Subject<'_>) -> bool {
         let asks = |name: &Name| subject.sni.is_some_and(|sni| name.matches(sni));

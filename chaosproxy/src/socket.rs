@@ -13,6 +13,8 @@ use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::address::canonical;
+
 /// Largest read. It fits the second-level cache, so bytes are written from where they were read.
 pub(crate) const READ_SIZE: usize = 256 * 1024;
 /// How long an orderly close waits for the peer's last bytes. Closing with unread bytes would be a reset; a peer
@@ -63,7 +65,9 @@ impl Socket {
     /// Addresses of the peer and of this end; `None` in the unix domain, and where the peer is gone.
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         match self {
-            Self::Tcp(stream) => stream.peer_addr().ok().zip(stream.local_addr().ok()),
+            Self::Tcp(stream) => {
+                Some((canonical(stream.peer_addr().ok()?), canonical(stream.local_addr().ok()?)))
+            }
             Self::Unix(_) => None,
         }
     }

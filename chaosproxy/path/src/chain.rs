@@ -7,14 +7,13 @@
 //! Datagrams go through whole: one in, one out, or none, or two. There is no back-pressure on them, so what comes when
 //! the limit is reached is dropped, and counted.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::draw::{Hit, Identity};
 use crate::item::{End, ITEM_COST, Item, Nanos, Payload, Strike};
-use crate::machine::{Machine, Step};
+use crate::machine::{Machine, Queue, Step};
 use crate::toxic::{Attributes, Protocol, Toxic};
 
 /// What the driver is to do with its sockets.
@@ -62,7 +61,7 @@ pub struct Chain {
     /// Offered and not yet taken by the first stage.
     inlet: Option<Item>,
     /// Left the last stage and not yet handed out.
-    outlet: VecDeque<Item>,
+    outlet: Queue,
     /// Strikes that the connection outlives, not yet taken.
     struck: Vec<Strike>,
     /// Datagrams that were struck, not yet taken.
@@ -83,16 +82,16 @@ struct Slot {
 
 impl Chain {
     /// An empty chain that will hold at most `limit` bytes, bookkeeping included.
-    pub const fn new(identity: Identity, limit: u64) -> Self {
+    pub fn new(identity: Identity, limit: u64) -> Self {
         Self::of(Protocol::Tcp, identity, limit)
     }
 
     /// The same for the datagrams of a flow. Its toxics are made by [`Toxic::for_datagrams`].
-    pub const fn of_datagrams(identity: Identity, limit: u64) -> Self {
+    pub fn of_datagrams(identity: Identity, limit: u64) -> Self {
         Self::of(Protocol::Udp, identity, limit)
     }
 
-    const fn of(protocol: Protocol, identity: Identity, limit: u64) -> Self {
+    fn of(protocol: Protocol, identity: Identity, limit: u64) -> Self {
         Self {
             identity,
             limit,
@@ -101,7 +100,7 @@ impl Chain {
             overflowed: 0,
             slots: Vec::new(),
             inlet: None,
-            outlet: VecDeque::new(),
+            outlet: Queue::default(),
             struck: Vec::new(),
             hits: Vec::new(),
             source_ended: false,
@@ -179,7 +178,7 @@ impl Chain {
             return Poll { out: Out::Nothing, wake: None, credit: 0 };
         }
         while self.outlet.is_empty() && self.pass(now) {}
-        let out = self.outlet.pop_front().map_or(Out::Nothing, |item| self.hand_out(item));
+        let out = self.outlet.pop().map_or(Out::Nothing, |item| self.hand_out(item));
         let wake = self.slots.iter().filter_map(|slot| slot.wake).min();
         Poll { out, wake, credit: self.credit(now) }
     }
@@ -219,7 +218,7 @@ impl Chain {
     /// What is held, bookkeeping included. The bytes in it are never more than the limit; bookkeeping is counted
     /// when bytes are let in, and grows when a toxic cuts them up.
     pub fn held(&self) -> u64 {
-        let queued = self.inlet.iter().chain(&self.outlet).map(Item::cost).sum::<u64>();
+        let queued = self.inlet.as_ref().map_or(0, Item::cost) + self.outlet.cost();
         queued + self.slots.iter().filter_map(|slot| slot.machine.as_ref()).map(|m| m.held()).sum::<u64>()
     }
 
@@ -294,7 +293,7 @@ impl Chain {
         }
         match self.slots[from..].iter_mut().find(|slot| !slot.is_idle()) {
             Some(slot) => slot.offer(item, now),
-            None => self.outlet.push_back(item),
+            None => self.outlet.push(item),
         }
     }
 

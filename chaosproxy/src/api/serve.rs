@@ -161,7 +161,7 @@ async fn handle(
     let query = request.uri().query().unwrap_or_default().to_owned();
     let body = desk.room.read(request.into_body()).await?;
     let place = if handler.has_big_answer() { Some(desk.room.answer().await?) } else { None };
-    let (core, is_big) = (Arc::clone(&desk.core), body.is_big());
+    let (core, is_big) = (Arc::clone(&desk.core), body.is_big() || place.is_some());
     let work = async move {
         // All of it: its place is free again when it is handled.
         let body = body;

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -15,7 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::BUFFER;
 use super::flow::{Client, Letter};
 use super::room::Room;
-use crate::address::Address;
+use crate::address::{Address, canonical};
 use crate::live::{Live, Visit};
 
 /// Flows of a proxy: a quarter of the descriptors that a process commonly may have, with a timer for each. Datagrams of
@@ -33,14 +35,22 @@ const REST: Duration = Duration::from_millis(50);
 /// # Errors
 /// The address cannot be bound.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let both = (Ipv6Addr::UNSPECIFIED, address.port());
     let socket = match address.ip().is_unspecified() {
-        true => std::net::UdpSocket::bind(both).or_else(|_| std::net::UdpSocket::bind(address)),
+        true => bind_both(address.port()).or_else(|_| std::net::UdpSocket::bind(address)),
         false => std::net::UdpSocket::bind(address),
     }?;
     socket.set_nonblocking(true)?;
     grow(&socket);
     UdpSocket::from_std(socket)
+}
+
+/// Binds all addresses of both families, whatever the host's default is.
+fn bind_both(port: u16) -> io::Result<std::net::UdpSocket> {
+    let (family, kind) = (AddressFamily::INET6, SocketType::DGRAM);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
+    Ok(socket.into())
 }
 
 /// Asks for large buffers; smaller ones work too, and lose more of a burst.
@@ -93,7 +103,9 @@ impl<S: Fn(Visit, Client)> Port<S> {
         };
         let letter = Letter { bytes: Bytes::copy_from_slice(bytes), share };
         match self.flows.get(&client) {
-            None if self.flows.len() >= MAX_FLOWS => self.live.counters.dropped("max_flows"),
+            None if self.live.counters.open.load(Relaxed) >= MAX_FLOWS as u64 => {
+                self.live.counters.dropped("max_flows");
+            }
             None => self.begin(client, letter),
             Some(flow) => match flow.try_send(letter) {
                 Ok(()) => {}
@@ -117,9 +129,7 @@ impl<S: Fn(Visit, Client)> Port<S> {
         let _an_empty_queue_takes_it = sender.try_send(letter);
         self.flows.insert(client, sender);
         // An IPv4 client of a socket of both families comes as one of IPv6.
-        let visit = self
-            .live
-            .enter(Address::Udp(SocketAddr::new(client.ip().to_canonical(), client.port())), self.number);
+        let visit = self.live.enter(Address::Udp(canonical(client)), self.number);
         let (socket, room) = (Arc::clone(&self.socket), Arc::clone(&self.room));
         (self.spawn)(visit, Client { address: client, socket, inbox, room, ended: self.ended.clone() });
     }

@@ -310,7 +310,8 @@ impl<'a> Traffic<'a> {
         let now = self.clock.now();
         // A little later than what is due, so that it leaves first.
         let until = |wake: Nanos| Duration::from_nanos(wake.saturating_sub(now)) + Duration::from_millis(1);
-        let due = self.wake().filter(|_| self.is_open).map(until);
+        let holding = self.lanes.iter().filter(|lane| lane.chain.held() > 0);
+        let due = holding.filter_map(|lane| lane.wake).min().filter(|_| self.is_open).map(until);
         let left = self.idle.saturating_sub(self.last.elapsed());
         if let Some(wait) = due.into_iter().chain(Some(left)).max().filter(|wait| !wait.is_zero()) {
             self.idle_timer.as_mut().reset(Instant::now() + wait);

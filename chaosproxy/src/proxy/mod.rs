@@ -116,11 +116,16 @@ impl Proxy {
     pub(crate) async fn update(self: &Arc<Self>, update: &ProxyUpdate) -> Result<(), ProxyError> {
         let mut state = self.state.lock().await;
         let upstream = update.upstream.clone().unwrap_or_else(|| state.upstream.clone());
+        // Without an address, a free port of what it carries.
+        let new_listen = update.listen.as_deref().map(|listen| match listen {
+            "" => protocol::joined(self.protocol, ""),
+            listen => listen.to_owned(),
+        });
         let dialect = self.live.ground.dialect();
         address::check_upstream(&upstream, dialect)?;
-        let listen = update.listen.as_deref().unwrap_or(&state.listen);
+        let listen = new_listen.as_ref().unwrap_or(&state.listen);
         let route = dialect.route(listen, &upstream)?;
-        let moves = match &update.listen {
+        let moves = match &new_listen {
             Some(listen) => !state.listens_on(listen, dialect).await?,
             None => false,
         };
@@ -133,7 +138,7 @@ impl Proxy {
         }
         if moves || upstream != state.upstream {
             self.disable(&mut state).await;
-            if let Some(listen) = update.listen.clone().filter(|_| moves) {
+            if let Some(listen) = new_listen.filter(|_| moves) {
                 state.listen = listen;
             }
             state.upstream = upstream;
@@ -188,8 +193,15 @@ impl Proxy {
         }
         let stream = toxic.stream_as_spelt().into();
         let is_strict = self.live.ground.strict_compat;
-        if let Some(reason) = toxic.attributes.refused_by(self.protocol).filter(|_| !is_strict) {
+        // The reference has this one for streams.
+        let is_known = is_strict && matches!(toxic.attributes, Attributes::PacketLoss { .. });
+        if let Some(reason) = toxic.attributes.refused_by(self.protocol).filter(|_| !is_known) {
             return Err(ProxyError::ToxicType(reason));
+        }
+        if self.protocol == Protocol::Udp && toxic.only.names() {
+            return Err(ProxyError::Unsuited(
+                "only.sni is of connections; datagrams (udp://) are not looked into",
+            ));
         }
         let only = Arc::new(toxic.only.clone());
         let toxic = toxic.realise(self.protocol, is_strict)?;
@@ -212,8 +224,9 @@ impl Proxy {
         if self.live.ground.strict_compat {
             return Ok(());
         }
-        let mut addresses = [&update.listen, &update.upstream].into_iter().flatten();
-        if addresses.any(|address| !address.is_empty() && protocol::split(address).0 != self.protocol) {
+        let listen = update.listen.as_ref().filter(|listen| !listen.is_empty());
+        let mut addresses = listen.into_iter().chain(&update.upstream);
+        if addresses.any(|address| protocol::split(address).0 != self.protocol) {
             return Err(ProxyError::Unsuited(
                 "a proxy goes on carrying what it was made for: connections, or datagrams (udp://); make another",
             ));

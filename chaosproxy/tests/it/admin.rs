@@ -229,6 +229,7 @@ fn say(api: SocketAddr, text: &[u8]) -> TcpStream {
 fn slow_and_hostile_clients_of_the_api_hold_up_nobody() {
     const MANY: usize = 250;
     const MORE: u64 = 20_000_000;
+    raise_limit();
     let (server, proxy) = proxied(source(u64::MAX));
     let api = server.api_addr();
     let flow = Flow::start(proxy.listen_addr());
@@ -272,6 +273,7 @@ fn slow_and_hostile_clients_of_the_api_hold_up_nobody() {
 /// There is room for 1,024 connections: with 1,200 that do nothing the newest are there, and the oldest are closed.
 #[test]
 fn idle_clients_beyond_the_limit_make_room_for_others() {
+    raise_limit();
     let server = Server::builder().start().unwrap();
     let api = server.api_addr();
     let mut idle: Vec<TcpStream> = (0..1200).map(|_| say(api, b"")).collect();

@@ -174,3 +174,11 @@ pub(crate) fn http(api: SocketAddr, method: &str, path: &str, headers: &[&str], 
     let header = |line: &str| line.split_once(": ").map(|(k, v)| (k.to_lowercase(), v.to_owned())).unwrap();
     Answer { status, headers: lines.map(header).collect(), body: body.to_owned() }
 }
+
+/// Lets this process have as many descriptors as it may: clients, proxies and servers of a test are all in it.
+#[cfg(target_os = "linux")]
+pub(crate) fn raise_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}

@@ -14,6 +14,7 @@ mod program;
 mod records;
 mod selection;
 mod splice;
+mod strict;
 mod timeline;
 mod toxics;
 mod unix;

@@ -283,11 +283,3 @@ const KINDS: [&str; 15] = [
     r#"{"type":"stall","attributes":{"bytes":100}}"#,
     r#"{"type":"noop"}"#,
 ];
-
-/// A client and a server of each connection are in this process.
-#[cfg(target_os = "linux")]
-fn raise_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-}

@@ -72,7 +72,7 @@ const PIECES: usize = 1000;
 
 /// Each delay of a spread is the one that the seed decides: a thousand of them, each piece sent when the one before has
 /// come, have the deciles that the machine without sockets has, within 0.5 ms. Noise makes pieces later, never earlier,
-/// so the best of three trials counts.
+/// so that one good trial of at most six is enough.
 #[test]
 fn deciles_of_spread_delays_are_those_of_the_seed() {
     let _alone = alone();
@@ -93,7 +93,8 @@ fn deciles_of_spread_delays_are_those_of_the_seed() {
         // A second apart: none waits for the one before it.
         deciles((1..=PIECES as u64).map(|second| second * 1_000_000_000).map(delay))
     };
-    let off = [(); 3].map(|()| {
+    let within = Duration::from_micros(500);
+    let off = (0..6).map(|_| {
         let plain = deciles(transits(None, 100));
         let spread = Toxic::spread_latency(ms(mean as u64), ms(deviation as u64), Distribution::Normal);
         let measured = deciles(transits(Some(&spread), PIECES));
@@ -101,10 +102,11 @@ fn deciles_of_spread_delays_are_those_of_the_seed() {
             .iter()
             .zip(&simulated)
             .map(|(measured, simulated)| measured.saturating_sub(plain[4]).abs_diff(*simulated));
-        off.max().unwrap()
+        let off = off.max().unwrap();
+        println!("deciles of {PIECES} delays: off by {off:?} at the most");
+        off
     });
-    println!("deciles of {PIECES} delays: off by {off:?} at the most");
-    assert!(off.into_iter().min().unwrap() < Duration::from_micros(500), "{off:?}");
+    assert!(off.into_iter().any(|off| off < within), "no trial is within {within:?}");
 }
 
 /// The 10th to 90th percentiles.

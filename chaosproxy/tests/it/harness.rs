@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chaosproxy::{ProxyHandle, ProxySpec, Server};
+use chaosproxy::{Introduction, ProxyHandle, ProxySpec, Server};
 
 /// No read of a test lasts longer: a hanging test is a failing one.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,6 +76,14 @@ pub(crate) fn proxied_apart(upstream: SocketAddr) -> (Server, ProxyHandle) {
     let server = Server::builder().start().unwrap();
     let spec =
         ProxySpec { listen: "127.90.0.1:0".to_owned(), ..ProxySpec::new("source", upstream.to_string()) };
+    let proxy = server.create(spec).unwrap();
+    (server, proxy)
+}
+
+/// A proxy called `source` whose connections are introduced so.
+pub(crate) fn introduced(upstream: SocketAddr, introduction: Introduction) -> (Server, ProxyHandle) {
+    let server = Server::builder().start().unwrap();
+    let spec = ProxySpec { introduction, ..ProxySpec::new("source", upstream.to_string()) };
     let proxy = server.create(spec).unwrap();
     (server, proxy)
 }

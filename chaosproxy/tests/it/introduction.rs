@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use chaosproxy::{Introduction, ProxyHandle, ProxyProtocol, ProxySpec, Selection, Server, Toxic};
+use chaosproxy::{Introduction, ProxyHandle, ProxyProtocol, Selection, Server, Toxic};
 
 use crate::harness::*;
 
@@ -13,13 +13,6 @@ const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 const BINARY: &[u8] =
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10\xc0\x00\x02\x01\xc0\x00\x02\x02\xdc\x04\x01\xbb\xe4\x00\x01x";
 const TEXT: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n";
-
-fn introduced(upstream: SocketAddr, introduction: Introduction) -> (Server, ProxyHandle) {
-    let server = Server::builder().start().unwrap();
-    let spec = ProxySpec { introduction, ..ProxySpec::new("source", upstream.to_string()) };
-    let proxy = server.create(spec).unwrap();
-    (server, proxy)
-}
 
 fn accepting() -> (Server, ProxyHandle) {
     introduced(echo(), Introduction { accept_proxy: true, ..Introduction::default() })

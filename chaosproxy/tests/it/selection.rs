@@ -276,10 +276,7 @@ fn a_toxic_on_a_name_comes_and_goes_and_older_connections_are_not_selected() {
 
 #[test]
 fn a_proxy_may_look_for_names_in_any_case() {
-    let server = Server::builder().start().unwrap();
-    let introduction = Introduction { peek_sni: true, ..Introduction::default() };
-    let proxy =
-        server.create(ProxySpec { introduction, ..ProxySpec::new("source", echo().to_string()) }).unwrap();
+    let (server, proxy) = introduced(echo(), Introduction { peek_sni: true, ..Introduction::default() });
     let mut client = connect(proxy.listen_addr());
     ping(&mut client, &hello("a.slow.example", 0));
     assert_eq!(server.connections()[0].sni.as_deref(), Some("a.slow.example"));
@@ -290,10 +287,7 @@ fn a_proxy_may_look_for_names_in_any_case() {
 /// The header, the hello and the rest, in one segment.
 #[test]
 fn a_hello_may_stand_behind_a_header() {
-    let server = Server::builder().start().unwrap();
-    let introduction = Introduction { accept_proxy: true, ..Introduction::default() };
-    let proxy =
-        server.create(ProxySpec { introduction, ..ProxySpec::new("source", echo().to_string()) }).unwrap();
+    let (_server, proxy) = introduced(echo(), Introduction { accept_proxy: true, ..Introduction::default() });
     proxy.add(Toxic::stall(0).only(only(|only| only.source("192.0.2.1")?.sni("*.slow.example")))).unwrap();
     for (name, is_slow) in [("a.slow.example", true), ("fast.example", false)] {
         let bytes = hello(name, 4096);

@@ -33,18 +33,21 @@ pub(crate) async fn serve(client: Socket, mut visit: Visit) {
 
 async fn converse(client: Socket, visit: &mut Visit) -> Outcome {
     // What toxics decide about every connection is written down before anything is awaited.
-    if let Err(kill) = visit.consult() {
-        return killed(kill, visit, [client]);
-    }
-    match introduction::read(&client, visit).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return reject(client, visit, error).await,
-        Err(kill) => return killed(kill, visit, [client]),
-    }
     let mut orders = match visit.consult() {
         Ok(orders) => orders,
         Err(kill) => return killed(kill, visit, [client]),
     };
+    if visit.needs_introduction() {
+        match introduction::read(&client, visit).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return reject(client, visit, error).await,
+            Err(kill) => return killed(kill, visit, [client]),
+        }
+        orders = match visit.consult() {
+            Ok(orders) => orders,
+            Err(kill) => return killed(kill, visit, [client]),
+        };
+    }
     if is_turned_away(visit, &orders) {
         visit.live.counters.fault("outage:partial");
         socket::reset(client);

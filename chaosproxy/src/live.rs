@@ -491,6 +491,11 @@ impl Visit {
         orders.toxics.iter().any(is_meant)
     }
 
+    /// Whether its first bytes are to be looked at before it is served.
+    pub(crate) fn needs_introduction(&self) -> bool {
+        self.introduction.accept_proxy || self.needs_name()
+    }
+
     /// Whether the name it asks for matters.
     pub(crate) fn needs_name(&self) -> bool {
         let (orders, subject) = (self.orders.borrow(), self.record.subject());

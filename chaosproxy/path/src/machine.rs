@@ -18,8 +18,11 @@ pub(crate) enum Step {
 
 /// One stage of a chain. Calls come in time order; after it passed an end it is not called again.
 pub(crate) trait Machine: Send + fmt::Debug {
-    /// Bytes it takes now. Zero is back-pressure. One item more than this may arrive, never two.
-    fn takes(&mut self, now: Nanos) -> u64;
+    /// Bytes it takes now; any number, unless it says otherwise. Zero is back-pressure. One item more than this may
+    /// arrive, never two.
+    fn takes(&mut self, _now: Nanos) -> u64 {
+        u64::MAX
+    }
 
     /// Takes an item.
     fn offer(&mut self, item: Item, now: Nanos);

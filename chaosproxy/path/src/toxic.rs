@@ -6,7 +6,7 @@ use mockreg_proto::seed::fires;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::datagrams::{cap, duplicate, link, loss, reorder, spread, void};
+use crate::datagrams::{cap, copies, link, reorder, spread, void};
 use crate::machine::Machine;
 use crate::pacer::Pacer;
 use crate::toxics::{
@@ -422,7 +422,6 @@ impl Toxic {
         toxicity: f32,
         attributes: Attributes,
     ) -> Result<Self, AttributesError> {
-        attributes.check_protocol(Protocol::Tcp)?;
         Self::build(name.into(), stream, toxicity, attributes, (Protocol::Tcp, false))
     }
 
@@ -437,7 +436,6 @@ impl Toxic {
         toxicity: f32,
         attributes: Attributes,
     ) -> Result<Self, AttributesError> {
-        attributes.check_protocol(Protocol::Udp)?;
         Self::build(name.into(), stream, toxicity, attributes, (Protocol::Udp, false))
     }
 
@@ -461,6 +459,9 @@ impl Toxic {
         attributes: Attributes,
         (protocol, lenient): (Protocol, bool),
     ) -> Result<Self, AttributesError> {
+        if !lenient {
+            attributes.check_protocol(protocol)?;
+        }
         attributes.check(lenient)?;
         let pacer = shared_link(&attributes).map(|(rate, burst)| Arc::new(Pacer::new(rate, burst)));
         Ok(Self { name, stream, toxicity, attributes, protocol, lenient, roll: 0, pacer })
@@ -476,9 +477,6 @@ impl Toxic {
         attributes: Attributes,
         now: Nanos,
     ) -> Result<Self, AttributesError> {
-        if self.protocol == Protocol::Udp {
-            attributes.check_protocol(Protocol::Udp)?;
-        }
         let name = Arc::clone(&self.name);
         let mut new = Self::build(name, self.stream, toxicity, attributes, (self.protocol, self.lenient))?;
         new.roll = self.roll;
@@ -573,9 +571,9 @@ impl Toxic {
     fn machine_of_datagrams(&self, identity: &Identity, now: Nanos) -> Option<Box<dyn Machine>> {
         let name = Arc::clone(&self.name);
         Some(match &self.attributes {
-            Attributes::PacketLoss { .. } => Box::new(loss::Loss::new(name, &self.attributes, identity)),
+            Attributes::PacketLoss { .. } => Box::new(copies::Copies::lost(name, &self.attributes, identity)),
             Attributes::Duplicate { .. } => {
-                Box::new(duplicate::Duplicate::new(name, &self.attributes, identity))
+                Box::new(copies::Copies::doubled(name, &self.attributes, identity))
             }
             Attributes::Reorder { .. } => Box::new(reorder::Reorder::new(name, &self.attributes, identity)),
             Attributes::Latency { .. } => Box::new(spread::Spread::new(name, &self.attributes, identity)),

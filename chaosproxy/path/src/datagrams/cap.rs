@@ -66,10 +66,6 @@ const fn fault(attributes: &Attributes) -> &'static str {
 }
 
 impl Machine for Cap {
-    fn takes(&mut self, _now: Nanos) -> u64 {
-        u64::MAX
-    }
-
     fn offer(&mut self, item: Item, _now: Nanos) {
         // Zero lets nothing pass, not even an empty datagram.
         let fits = self.limit > 0 && self.vanished.passed.saturating_add(item.len()) <= self.limit;

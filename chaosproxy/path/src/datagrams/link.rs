@@ -53,10 +53,6 @@ impl Link {
 }
 
 impl Machine for Link {
-    fn takes(&mut self, _now: Nanos) -> u64 {
-        u64::MAX
-    }
-
     fn offer(&mut self, item: Item, _now: Nanos) {
         if item.is_data() && self.is_full(item.len()) {
             self.dropped.note();

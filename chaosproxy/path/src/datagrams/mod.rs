@@ -2,9 +2,8 @@
 //! are never cut, joined or held back. What they share is here: the fate of one datagram, and a queue by due time.
 
 pub(crate) mod cap;
-pub(crate) mod duplicate;
+pub(crate) mod copies;
 pub(crate) mod link;
-pub(crate) mod loss;
 pub(crate) mod reorder;
 pub(crate) mod spread;
 pub(crate) mod void;

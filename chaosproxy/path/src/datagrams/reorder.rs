@@ -40,10 +40,6 @@ impl Reorder {
 }
 
 impl Machine for Reorder {
-    fn takes(&mut self, _now: Nanos) -> u64 {
-        u64::MAX
-    }
-
     fn offer(&mut self, item: Item, _now: Nanos) {
         let goes_at_once = !item.is_data() || self.overtakes(&item);
         let due = if goes_at_once { item.at } else { item.at.saturating_add(self.delay) };

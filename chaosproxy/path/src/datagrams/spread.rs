@@ -43,10 +43,6 @@ impl Spread {
 }
 
 impl Machine for Spread {
-    fn takes(&mut self, _now: Nanos) -> u64 {
-        u64::MAX
-    }
-
     fn offer(&mut self, item: Item, _now: Nanos) {
         let delay = if item.is_data() { self.draw(&item).max(0) } else { 0 };
         let due = item.at.saturating_add_signed(delay);

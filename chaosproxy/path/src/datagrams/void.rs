@@ -26,10 +26,6 @@ impl Void {
 }
 
 impl Machine for Void {
-    fn takes(&mut self, _now: Nanos) -> u64 {
-        u64::MAX
-    }
-
     fn offer(&mut self, item: Item, now: Nanos) {
         if item.is_data() {
             self.last = now;

@@ -28,10 +28,6 @@ impl Timeout {
 }
 
 impl Machine for Timeout {
-    fn takes(&mut self, _now: Nanos) -> u64 {
-        u64::MAX
-    }
-
     fn offer(&mut self, item: Item, now: Nanos) {
         match item.payload {
             Payload::Data(_) => self.last_data = now,

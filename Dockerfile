@@ -15,17 +15,12 @@ CMD ["loadgen", "--help"]
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# Linked statically, so that it runs in an empty image; with the target named, build scripts and macros are not.
-RUN RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --profile dist --locked --target x86_64-unknown-linux-gnu -p mockreg -p chaosproxy -p loadgen \
- && mkdir -p /out/bin /out/results \
- && cp target/x86_64-unknown-linux-gnu/dist/mockreg target/x86_64-unknown-linux-gnu/dist/chaosproxy \
-       target/x86_64-unknown-linux-gnu/dist/loadgen /out/bin/ \
- && touch /out/results/.keep
+# Static binaries, so that they run in an empty image.
+RUN .ci/dist
 
 FROM scratch AS from-source
-COPY --from=build /out/bin/ /bin/
-COPY --from=build --chown=65532:65532 /out/results/ /results/
+COPY --from=build /src/dist/bin/ /bin/
+COPY --from=build --chown=65532:65532 /src/dist/results/ /results/
 USER 65532:65532
 ENV PATH=/bin
 CMD ["loadgen", "--help"]

@@ -14,7 +14,10 @@ use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use crate::socket;
 
 /// Nanoseconds since the server started.
 #[derive(Clone, Copy, Debug)]
@@ -86,12 +89,9 @@ impl Timer {
     }
 }
 
-#[expect(unsafe_code, reason = "tokio has no safe call that registers a descriptor")]
 fn make() -> std::io::Result<AsyncFd<OwnedFd>> {
-    let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-    // SAFETY: an `OwnedFd` gives the same descriptor every time and keeps it open until it is dropped, and the
-    // `AsyncFd` owns it.
-    Ok(unsafe { AsyncFd::register(fd) }?)
+    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+    socket::watch(timerfd_create(TimerfdClockId::Monotonic, flags)?, Interest::READABLE)
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use crate::driver::lane::Lane;
 use crate::live::{ConnectionState, Kill, Orders, Visit};
 use crate::socket::{self, READ_SIZE, Read, Socket};
 
-/// Bytes a connection moves before it lets others run: system calls that succeed never yield on their own.
-const TURN: u64 = 1 << 20;
+/// Bytes a connection moves, in and out, before it lets others run, which is within a millisecond: system calls that
+/// succeed never yield on their own.
+const TURN: u64 = 4 << 20;
 
 /// The toxic whose resets depend, in the reference, on when its connection began.
 const RESET_PEER: &str = "reset_peer";
@@ -88,7 +89,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Notes the end and gives the sockets back.
-    pub(crate) fn finish(self, ending: &Ending) -> [Socket; 2] {
+    pub(crate) fn finish(mut self, ending: &Ending) -> [Socket; 2] {
+        self.sockets.iter_mut().for_each(Socket::hear);
         let live = &self.visit.live;
         // What comes now (draining, lingering, stalling) follows no more orders than the one to go.
         live.applied(&self.visit.record, u64::MAX);
@@ -181,7 +183,10 @@ impl<'a> Driver<'a> {
                     if self.reference.is_some_and(|reference| reference.resets) {
                         return Err(Ending::Reset { to: 1 - lane, strike: None });
                     }
-                    socket::finish_writing(&self.sockets[1 - lane]);
+                    // Where the other direction is over already, closing follows at once and says the same.
+                    if !self.lanes[1 - lane].over || self.reference.is_some() {
+                        socket::finish_writing(&self.sockets[1 - lane]);
+                    }
                     self.lanes[lane].over = true;
                     if self.reference.is_some() {
                         self.end(1 - lane, End::Fin);
@@ -327,6 +332,13 @@ impl<'a> Driver<'a> {
     /// Sleeps until a socket is ready for what is wanted of it, something is due, or orders change.
     async fn wait(&mut self) -> Result<(), Ending> {
         self.lanes.iter_mut().for_each(Lane::return_pipe);
+        for (lane, socket) in self.lanes.iter().zip(&mut self.sockets) {
+            if lane.wants_bytes() {
+                socket.hear();
+            } else if lane.is_blocked_bulk() {
+                socket.deafen();
+            }
+        }
         let interests = [self.interest(0), self.interest(1)];
         let wake = self.wake();
         let [client, server] = &self.sockets;

@@ -4,12 +4,11 @@
 //! The first bytes are looked at where they lie, in the kernel: a hello stays there and is forwarded like any other
 //! bytes, and of a header exactly its own bytes are taken.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use crate::client_hello::{self, Hello};
 use crate::live::{ConnectionState, Kill, Visit};
@@ -88,20 +87,12 @@ fn client_hello_name(bytes: &[u8]) -> Option<Option<String>> {
     }
 }
 
-#[expect(unsafe_code, reason = "tokio has no safe call that registers a descriptor")]
-fn watch(client: &Socket) -> std::io::Result<AsyncFd<OwnedFd>> {
-    let own = client.as_fd().try_clone_to_owned()?;
-    // SAFETY: an `OwnedFd` gives the same descriptor every time and keeps it open until it is dropped, and the
-    // `AsyncFd` owns it.
-    Ok(unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) }?)
-}
-
 /// Looks at the first bytes until `judge` has seen enough of them; `None`: they end, or are too many, before.
 ///
 /// It waits on a descriptor of its own for the same socket, whose readiness is forgotten when the bytes are not
 /// enough; whoever reads the connection afterwards still knows that there are some.
 async fn peek<T>(client: &Socket, judge: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-    let own = watch(client).ok()?;
+    let own = socket::watch(client.as_fd().try_clone_to_owned().ok()?, Interest::READABLE).ok()?;
     loop {
         let mut guard = own.readable().await.ok()?;
         match socket::peek(&own, FIRST_BYTES, |bytes| (bytes.len(), judge(bytes))) {

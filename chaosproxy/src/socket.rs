@@ -1,15 +1,21 @@
 //! One socket of TCP or of the unix domain, handled by readiness: reads and writes that never wait, closing in each of
 //! its kinds, and the question whether a peer is gone that needs no reading. What the two families do differently is
 //! here, and nobody who moves bytes need ask which one it has.
+//!
+//! The runtime watches a socket for everything at once, and every packet that comes in is news to it. While a stream
+//! comes in faster than it can be passed on, that would wake its owner, who waits for the other socket, some
+//! twenty times for each megabyte; so a socket can be made deaf to what comes in.
 
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown};
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{RecvFlags, Shutdown, getpeername, getsockname};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -36,6 +42,13 @@ thread_local! {
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// See [`Self::deafen`].
+    Deaf {
+        fd: AsyncFd<OwnedFd>,
+        is_tcp: bool,
+    },
+    /// The runtime had no room to watch it in another way, so it is closed.
+    Lost,
 }
 
 impl Socket {
@@ -47,11 +60,45 @@ impl Socket {
         }
     }
 
-    /// Waits until there is something of what one is interested in.
+    /// Waits until there is something of what one is interested in. A deaf one never becomes readable.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
             Self::Unix(stream) => stream.ready(interest).await,
+            Self::Deaf { fd, .. } => fd.ready(interest).await.map(|guard| guard.ready()),
+            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Nobody is woken up by what comes in, until [`Self::hear`]; the end of the connection and room to write still
+    /// are news. Reading remains possible, and does not ask first whether there is something.
+    pub(crate) fn deafen(&mut self) {
+        let is_tcp = self.is_tcp();
+        let fd = match std::mem::replace(self, Self::Lost) {
+            Self::Tcp(stream) => stream.into_std().map(OwnedFd::from),
+            Self::Unix(stream) => stream.into_std().map(OwnedFd::from),
+            as_it_was => {
+                *self = as_it_was;
+                return;
+            }
+        };
+        if let Ok(fd) = fd.and_then(|fd| watch(fd, Interest::WRITABLE)) {
+            *self = Self::Deaf { fd, is_tcp };
+        }
+    }
+
+    /// Undoes [`Self::deafen`].
+    pub(crate) fn hear(&mut self) {
+        if !matches!(self, Self::Deaf { .. }) {
+            return;
+        }
+        if let Self::Deaf { fd, is_tcp } = std::mem::replace(self, Self::Lost) {
+            let fd = fd.into_inner();
+            let heard = match is_tcp {
+                true => TcpStream::from_std(fd.into()).map(Self::Tcp),
+                false => UnixStream::from_std(fd.into()).map(Self::Unix),
+            };
+            *self = heard.unwrap_or(Self::Lost);
         }
     }
 
@@ -59,22 +106,29 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_io(interest, call),
             Self::Unix(stream) => stream.try_io(interest, call),
+            Self::Deaf { .. } if interest == Interest::READABLE => call(),
+            Self::Deaf { fd, .. } => fd.try_io(interest, |_| call()),
+            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
     /// Addresses of the peer and of this end; `None` in the unix domain, and where the peer is gone.
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        match self {
-            Self::Tcp(stream) => {
-                Some((canonical(stream.peer_addr().ok()?), canonical(stream.local_addr().ok()?)))
-            }
-            Self::Unix(_) => None,
-        }
+        let [peer, here] = [getpeername(self).ok()??, getsockname(self).ok()?].map(SocketAddr::try_from);
+        Some((canonical(peer.ok()?), canonical(here.ok()?)))
     }
 
     const fn is_tcp(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self, Self::Tcp(_) | Self::Deaf { is_tcp: true, .. })
     }
+}
+
+/// Has the runtime watch a descriptor.
+#[expect(unsafe_code, reason = "tokio has no safe call that registers a descriptor")]
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` gives the same descriptor every time and keeps it open until it is dropped, and the
+    // `AsyncFd` owns it.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
 impl AsFd for Socket {
@@ -82,6 +136,9 @@ impl AsFd for Socket {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Deaf { fd, .. } => fd.get_ref().as_fd(),
+            // No descriptor of a file: every call fails as on a closed one.
+            Self::Lost => rustix::fs::CWD,
         }
     }
 }
@@ -227,8 +284,8 @@ pub(crate) async fn close(socket: &Socket) {
 /// finds its connection reset if it had sent something that was not read, and the end of the stream otherwise; what
 /// it writes from now on is a broken pipe.
 pub(crate) fn reset(socket: Socket) {
-    if let Socket::Tcp(stream) = &socket {
-        let _already_gone = stream.set_zero_linger();
+    if socket.is_tcp() {
+        let _already_gone = set_socket_linger(&socket, Some(Duration::ZERO));
     }
     drop(socket);
 }
@@ -262,4 +319,66 @@ fn unsent(socket: &Socket) -> io::Result<u32> {
     // SAFETY: the request writes one C int and reads nothing, as `Getter` with `i32` declares.
     let bytes = unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) }?;
     Ok(u32::try_from(bytes).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+    use super::*;
+
+    const NOBODY: Duration = Duration::from_millis(30);
+
+    /// A socket of each family, and its peer's descriptor.
+    async fn pairs() -> [(Socket, OwnedFd); 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, connected) = tokio::join!(listener.accept(), connect);
+        let (near, far) = UnixStream::pair().unwrap();
+        [
+            (Socket::Tcp(accepted.unwrap().0), connected.unwrap().into_std().unwrap().into()),
+            (Socket::Unix(near), far.into_std().unwrap().into()),
+        ]
+    }
+
+    fn send(peer: &OwnedFd, bytes: &[u8]) {
+        assert_eq!(rustix::net::send(peer, bytes, rustix::net::SendFlags::NOSIGNAL), Ok(bytes.len()));
+    }
+
+    #[tokio::test]
+    async fn a_deaf_socket_wakes_nobody_up_for_bytes_and_reads_them_all_the_same() {
+        for (mut socket, peer) in pairs().await {
+            socket.deafen();
+            send(&peer, b"hello");
+            let ready = socket.ready(Interest::READABLE);
+            assert!(tokio::time::timeout(NOBODY, ready).await.is_err(), "{socket:?} was readable");
+            assert!(matches!(read(&socket, 3, <[u8]>::len), Read::Bytes(3)));
+            assert!(matches!(read(&socket, 3, <[u8]>::len), Read::Bytes(2)));
+            assert!(matches!(read(&socket, 3, <[u8]>::len), Read::Empty));
+        }
+    }
+
+    /// Also those that came while it was deaf.
+    #[tokio::test]
+    async fn a_socket_that_hears_again_is_readable_where_bytes_are() {
+        for (mut socket, peer) in pairs().await {
+            socket.deafen();
+            send(&peer, b"hello");
+            socket.hear();
+            assert!(socket.ready(Interest::READABLE).await.unwrap().is_readable());
+            assert!(matches!(read(&socket, 9, <[u8]>::len), Read::Bytes(5)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deaf_socket_is_told_that_its_peer_is_gone_and_that_it_can_write() {
+        for (mut socket, peer) in pairs().await {
+            socket.deafen();
+            assert!(socket.ready(Interest::WRITABLE).await.unwrap().is_writable());
+            assert_eq!(write(&socket, b"unread").unwrap(), 6);
+            // Closing with unread bytes resets, in either family.
+            drop(peer);
+            assert!(socket.ready(Interest::ERROR).await.unwrap().is_error(), "{socket:?}");
+        }
+    }
 }

@@ -104,6 +104,7 @@ async fn converse(socket: Socket, desk: Desk) {
             serve_connection(stream, desk).await;
         }
         Socket::Unix(stream) => serve_connection(stream, desk).await,
+        Socket::Deaf { .. } | Socket::Lost => unreachable!("a socket is neither when it is accepted"),
     }
 }
 

@@ -55,6 +55,11 @@ impl Lane {
         self.reading && self.credit > 0 && self.is_flushed()
     }
 
+    /// Whether its destination is slower than a stream that is spliced.
+    pub(super) fn is_blocked_bulk(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
+
     /// Whether the next bytes are to be spliced.
     pub(super) fn is_bulk(&self) -> bool {
         self.big_reads >= BIG_READS

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::measure::memory_folder;
 use e2e::peers::{HaProxy, Toxiproxy};
@@ -64,7 +64,7 @@ impl Subject {
 
     /// Seconds on the clock and of the proxy's processors that something takes.
     pub(crate) fn cost(&self, work: impl FnOnce()) -> [f64; 2] {
-        let (start, before) = (std::time::Instant::now(), processor::seconds(self.pid));
+        let (start, before) = (Instant::now(), processor::seconds(self.pid));
         work();
         [start.elapsed().as_secs_f64(), processor::seconds(self.pid) - before]
     }
@@ -111,18 +111,46 @@ fn post(api: &str, path: &str, body: &Value) -> (u16, String) {
 
 /// A server that sends to everyone as fast as they take it, each from a thread of its own.
 pub(crate) fn fountain() -> String {
+    pouring(f64::INFINITY)
+}
+
+/// A server that sends to everyone `rate` bytes a second, each from a thread of its own.
+pub(crate) fn pouring(rate: f64) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = listener.local_addr().expect("a bound socket has an address").to_string();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("connections can be accepted");
             thread::spawn(move || {
-                let block = vec![7u8; 256 << 10];
-                while stream.write_all(&block).is_ok() {}
+                let (block, mut pace) = (vec![7u8; 256 << 10], Pace::new(rate));
+                while stream.write_all(&block).is_ok() {
+                    pace.passed(block.len());
+                }
             });
         }
     });
     address
+}
+
+/// Keeps whoever moves bytes to a rate.
+pub(crate) struct Pace {
+    start: Instant,
+    bytes: f64,
+    rate: f64,
+}
+
+impl Pace {
+    /// Of `rate` bytes a second, from now on.
+    pub(crate) fn new(rate: f64) -> Self {
+        Self { start: Instant::now(), bytes: 0.0, rate }
+    }
+
+    /// Waits until these and all bytes before may have passed.
+    pub(crate) fn passed(&mut self, bytes: usize) {
+        self.bytes += bytes as f64;
+        let due = Duration::from_secs_f64(self.bytes / self.rate);
+        thread::sleep(due.saturating_sub(self.start.elapsed()));
+    }
 }
 
 /// Bytes of a small request, and of its answer.

@@ -11,8 +11,9 @@ const BATCH: usize = 16;
 
 pub(crate) fn run() {
     let subjects = everyone(&answering());
-    let batches = size(150, 10);
-    let [wall, cpu] = interleave_costs(size(9, 2), &subjects, |proxy| {
+    // Short turns and many of them: the machine's phases are longer than one.
+    let batches = size(60, 10);
+    let [wall, cpu] = interleave_costs(size(21, 2), &subjects, |proxy| {
         proxy.cost(|| {
             for _ in 0..batches {
                 let mut streams: Vec<_> = (0..BATCH).map(|_| proxy.connect()).collect();

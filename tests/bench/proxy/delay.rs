@@ -8,7 +8,7 @@ use e2e::measure::{interleave_costs, size};
 use e2e::memory::peak_resident;
 use serde_json::json;
 
-use crate::bed::{Subject, Subjects, fountain};
+use crate::bed::{Pace, Subject, Subjects, fountain, pouring};
 
 const CONNECTIONS: usize = 4;
 /// Bytes a second of paced downloads together: about what Toxiproxy can do.
@@ -34,29 +34,42 @@ pub(crate) fn run() {
     paced(&upstream, lasting);
 }
 
-/// What is under way is a rate times the latency: at one rate, which both can keep up, memory can be compared.
+/// What is under way is a rate times the latency: at one rate, which both can keep up, memory can be compared. The rate
+/// is the server's or the client's; in the second case whatever the server sends before the first byte has left the
+/// proxy, which is as fast as it can, is under way as well.
 fn paced(upstream: &str, lasting: Duration) {
-    println!("{CONNECTIONS} downloads under 200 ms of latency, read at {} MB/s together", PACE / 1_000_000);
-    let subjects: Subjects =
-        vec![("chaosproxy", Subject::ours(upstream, &[])), ("toxiproxy", Subject::toxiproxy(upstream))];
-    for (_, proxy) in &subjects {
-        proxy.add(&json!({"type": "latency", "attributes": {"latency": 200}}));
-        let rate = PACE as f64 / CONNECTIONS as f64;
-        let streams: Vec<_> = (0..CONNECTIONS).map(|_| proxy.connect()).collect();
-        std::thread::scope(|scope| {
-            for mut stream in streams {
-                scope.spawn(move || {
-                    let (mut buffer, start, mut received) = (vec![0; 64 << 10], Instant::now(), 0.0);
+    let rate = PACE as f64 / CONNECTIONS as f64;
+    let slow = pouring(rate);
+    for (who, upstream, rate) in [("sent", slow.as_str(), f64::INFINITY), ("read", upstream, rate)] {
+        println!(
+            "{CONNECTIONS} downloads under 200 ms of latency, {who} at {} MB/s together",
+            PACE / 1_000_000
+        );
+        let subjects: Subjects =
+            vec![("chaosproxy", Subject::ours(upstream, &[])), ("toxiproxy", Subject::toxiproxy(upstream))];
+        for (name, proxy) in &subjects {
+            proxy.add(&json!({"type": "latency", "attributes": {"latency": 200}}));
+            let streams: Vec<_> = (0..CONNECTIONS).map(|_| proxy.connect()).collect();
+            let start = Instant::now();
+            let received: u64 = std::thread::scope(|scope| {
+                let reader = |mut stream: std::net::TcpStream| {
+                    let (mut buffer, mut received, mut pace) = (vec![0; 64 << 10], 0, Pace::new(rate));
                     while start.elapsed() < lasting * 2 {
-                        received += stream.read(&mut buffer).expect("the connection holds") as f64;
-                        let due = Duration::from_secs_f64(received / rate);
-                        std::thread::sleep(due.saturating_sub(start.elapsed()));
+                        let n = stream.read(&mut buffer).expect("the connection holds");
+                        received += n as u64;
+                        pace.passed(n);
                     }
-                });
-            }
-        });
+                    received
+                };
+                let readers: Vec<_> =
+                    streams.into_iter().map(|stream| scope.spawn(move || reader(stream))).collect();
+                readers.into_iter().map(|reader| reader.join().expect("readers do not panic")).sum()
+            });
+            let rate = received as f64 / 1e6 / start.elapsed().as_secs_f64();
+            println!("{name}: {rate:.0} MB/s");
+        }
+        print_peaks(&subjects);
     }
-    print_peaks(&subjects);
 }
 
 fn print_peaks(subjects: &Subjects) {

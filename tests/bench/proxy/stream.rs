@@ -12,9 +12,9 @@ const WARM_UP: u64 = 64 << 20;
 
 pub(crate) fn run() {
     let subjects = everyone(&fountain());
-    let bytes = size(2_000_000_000, 200_000_000);
+    let bytes = size(1_000_000_000, 200_000_000);
     let gigabytes = bytes as f64 / 1e9;
-    let [wall, cpu] = interleave_costs(size(7, 2), &subjects, |proxy| {
+    let [wall, cpu] = interleave_costs(size(15, 2), &subjects, |proxy| {
         let mut stream = proxy.connect();
         swallow(&mut stream, WARM_UP);
         proxy.cost(|| swallow(&mut stream, bytes))

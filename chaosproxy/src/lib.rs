@@ -62,6 +62,7 @@ mod token;
 pub mod top;
 mod toxic;
 mod unix;
+mod workers;
 
 pub use admission::{Admission, DEFAULT_IDLE_MS, OverLimit};
 #[cfg(fuzzing)]

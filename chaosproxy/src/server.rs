@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use mockreg_proto::seed::Seed;
 use thiserror::Error;
-use tokio::runtime::Runtime;
 
 use crate::address::{Address, Listener};
 use crate::api::{self, Endpoint};
@@ -25,6 +24,7 @@ use crate::proxy::{Proxy, ProxyError, ProxySpec, ProxyView};
 use crate::timeline::{Schedule, Timeline, TimelineError, TimelineView};
 use crate::token::{Guard, Token};
 use crate::unix::{self, SocketFile, UnixAddress};
+use crate::workers::Workers;
 
 /// Bytes held for each direction of a connection, where nothing else is asked for.
 pub const DEFAULT_BUFFER_LIMIT: u64 = 128 << 20;
@@ -32,8 +32,6 @@ pub const DEFAULT_BUFFER_LIMIT: u64 = 128 << 20;
 const LEAST_BUFFER_LIMIT: u64 = 64 << 10;
 /// Connections the kernel queues for the API; a client is accepted within microseconds.
 const API_BACKLOG: u32 = 128;
-/// How long stopping waits for tasks that are in the middle of something.
-const STOP_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a server did not start. What is behind it is the error's source.
 #[derive(Debug, Error)]
@@ -203,7 +201,7 @@ impl Builder {
             pipes: Arc::default(),
             strict_compat: self.strict_compat,
         };
-        let runtime = runtime(self.threads).map_err(StartError::Runtime)?;
+        let workers = Workers::start(self.threads).map_err(StartError::Runtime)?;
         let proxies = Arc::new(Proxies::new(ground));
         let core = Arc::new(Core {
             timeline: Schedule::new(Arc::clone(&proxies)),
@@ -212,7 +210,7 @@ impl Builder {
             proxy_metrics: self.proxy_metrics,
             runtime_metrics: self.runtime_metrics,
         });
-        let mut server = Server { core, api: self.api.clone(), file: None, runtime: Some(runtime) };
+        let mut server = Server { core, api: self.api.clone(), file: None, workers: Some(workers) };
         let core = Arc::clone(&server.core);
         let opened = server.run(async move { open(&self.api, &self.proxies, core).await });
         (server.api, server.file) = opened.unwrap_or_else(|_| {
@@ -220,14 +218,6 @@ impl Builder {
         })?;
         Ok(server)
     }
-}
-
-fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(threads.max(1));
-    }
-    builder.thread_name("chaosproxy").enable_all().build()
 }
 
 /// Opens the API's port or socket, then the proxies, then serves.
@@ -269,7 +259,7 @@ pub struct Server {
     core: Arc<Core>,
     api: Address,
     file: Option<SocketFile>,
-    runtime: Option<Runtime>,
+    workers: Option<Workers>,
 }
 
 impl Server {
@@ -438,17 +428,15 @@ impl Server {
             core.timeline.clear().await;
             core.proxies.stop().await;
         });
-        let Some(runtime) = self.runtime.take() else { return };
+        let Some(workers) = self.workers.take() else { return };
         drop(self.file.take());
         debug_assert!(closed.is_ok(), "the runtime is there, and nothing in it panics");
         self.core.proxies.ground.ledger.close();
-        // A runtime must not be dropped where another one runs; a thread of its own may wait for it.
-        let stopping = std::thread::spawn(move || runtime.shutdown_timeout(STOP_WAIT));
-        let _nothing_to_report = stopping.join();
+        workers.stop();
     }
 
     fn handle(&self, proxy: Arc<Proxy>, view: ProxyView) -> ProxyHandle {
-        let runtime = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
+        let runtime = self.workers.as_ref().map(|workers| workers.handle().clone());
         ProxyHandle::new(proxy, runtime, view)
     }
 
@@ -456,7 +444,7 @@ impl Server {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, ProxyError> {
-        handle::run(self.runtime.as_ref().map(Runtime::handle), work)
+        handle::run(self.workers.as_ref().map(Workers::handle), work)
     }
 }
 

@@ -3,15 +3,38 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chaosproxy::Toxic;
+use chaosproxy::{ProxyHandle, ProxySpec, Server, Toxic};
 
 use crate::harness::*;
 
 #[test]
 fn a_stream_arrives_whole_in_both_directions() {
     let (_server, proxy) = proxied(echo());
+    echoes_a_stream(&proxy);
+}
+
+/// One thread is another runtime than several.
+#[test]
+fn one_thread_serves_toxics_timers_and_the_api_and_stops() {
+    let server = Server::builder().threads(1).start().unwrap();
+    let proxy = server.create(ProxySpec::new("source", echo().to_string())).unwrap();
+    echoes_a_stream(&proxy);
+    let toxic = proxy.add(Toxic::latency(Duration::from_millis(30), Duration::ZERO)).unwrap();
+    let start = Instant::now();
+    let mut client = connect(proxy.listen_addr());
+    client.write_all(b"late").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(30), "{:?}", start.elapsed());
+    proxy.remove(&toxic).unwrap();
+    assert_eq!(http(server.api_addr(), "GET", "/version", &[], "").status, 200);
+    server.stop();
+    assert_eq!(read_all(&mut client, PATIENCE).0.len(), 0);
+}
+
+/// One connection, twenty megabytes there and back, and nothing left afterwards.
+fn echoes_a_stream(proxy: &ProxyHandle) {
     let sender = connect(proxy.listen_addr());
     let mut receiver = sender.try_clone().unwrap();
     let sent = pattern(0, 20_000_000);
@@ -85,7 +108,7 @@ fn a_dial_that_hangs_holds_up_nobody() {
             .iter()
             .all(|connection| connection.state == chaosproxy::ConnectionState::Dialing)
     );
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     proxy.set_enabled(false).unwrap();
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     for client in &mut clients {

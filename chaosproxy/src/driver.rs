@@ -17,7 +17,7 @@ use crate::driver::lane::Lane;
 use crate::live::{ConnectionState, Kill, Orders, Visit};
 use crate::socket::{self, READ_SIZE, Read, Socket};
 
-/// Bytes a connection moves, in and out, before it lets others run, which is within a millisecond: system calls that
+/// Bytes each direction moves, in and out, before others run; spliced ones take half a millisecond. System calls that
 /// succeed never yield on their own.
 const TURN: u64 = 4 << 20;
 
@@ -90,7 +90,10 @@ impl<'a> Driver<'a> {
 
     /// Notes the end and gives the sockets back.
     pub(crate) fn finish(mut self, ending: &Ending) -> [Socket; 2] {
-        self.sockets.iter_mut().for_each(Socket::hear);
+        if matches!(ending, Ending::Close(_) | Ending::Stall(_)) {
+            // Their peers are waited for.
+            self.sockets.iter_mut().for_each(Socket::hear);
+        }
         let live = &self.visit.live;
         // What comes now (draining, lingering, stalling) follows no more orders than the one to go.
         live.applied(&self.visit.record, u64::MAX);
@@ -183,8 +186,9 @@ impl<'a> Driver<'a> {
                     if self.reference.is_some_and(|reference| reference.resets) {
                         return Err(Ending::Reset { to: 1 - lane, strike: None });
                     }
-                    // Where the other direction is over already, closing follows at once and says the same.
-                    if !self.lanes[1 - lane].over || self.reference.is_some() {
+                    // Where the other direction has ended in order, closing follows at once and says the same.
+                    let says_more = self.broken.contains(&true) || self.reference.is_some();
+                    if says_more || !self.lanes[1 - lane].over {
                         socket::finish_writing(&self.sockets[1 - lane]);
                     }
                     self.lanes[lane].over = true;

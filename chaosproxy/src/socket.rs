@@ -3,8 +3,8 @@
 //! here, and nobody who moves bytes need ask which one it has.
 //!
 //! The runtime watches a socket for everything at once, and every packet that comes in is news to it. While a stream
-//! comes in faster than it can be passed on, that would wake its owner, who waits for the other socket, some
-//! twenty times for each megabyte; so a socket can be made deaf to what comes in.
+//! comes in faster than it can be passed on, that would wake a thread up for each packet, though the connection waits
+//! for the other socket; so a socket can be made deaf to what comes in.
 
 use std::cell::RefCell;
 use std::io;
@@ -60,7 +60,7 @@ impl Socket {
         }
     }
 
-    /// Waits until there is something of what one is interested in. A deaf one never becomes readable.
+    /// Waits until there is something of what one is interested in. What comes in makes no deaf one readable.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
@@ -70,15 +70,15 @@ impl Socket {
         }
     }
 
-    /// Nobody is woken up by what comes in, until [`Self::hear`]; the end of the connection and room to write still
-    /// are news. Reading remains possible, and does not ask first whether there is something.
+    /// Nobody is woken up by what comes in, a FIN included, until [`Self::hear`]; a reset and room to write still are
+    /// news. Reading remains possible, and does not ask first whether there is something.
     pub(crate) fn deafen(&mut self) {
         let is_tcp = self.is_tcp();
         let fd = match std::mem::replace(self, Self::Lost) {
             Self::Tcp(stream) => stream.into_std().map(OwnedFd::from),
             Self::Unix(stream) => stream.into_std().map(OwnedFd::from),
-            as_it_was => {
-                *self = as_it_was;
+            deaf_or_lost => {
+                *self = deaf_or_lost;
                 return;
             }
         };

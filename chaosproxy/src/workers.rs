@@ -27,8 +27,8 @@ impl Workers {
             Some(0 | 1) => Builder::new_current_thread(),
             _ => Builder::new_multi_thread(),
         };
-        if let Some(threads) = threads {
-            builder.worker_threads(threads.max(1));
+        if let Some(threads @ 2..) = threads {
+            builder.worker_threads(threads);
         }
         let runtime = builder.thread_name(NAME).enable_all().build()?;
         let handle = runtime.handle().clone();

@@ -132,6 +132,25 @@ fn a_reset_of_one_side_reaches_the_other_behind_its_bytes() {
     assert_eq!((got.len(), end), (10_000, End::Reset));
 }
 
+/// A client that has closed resets an answer; what it asked for and its orderly end still reach the server.
+#[test]
+fn the_end_of_a_client_that_takes_no_answer_is_no_reset() {
+    let (seen, upstream_end) = std::sync::mpsc::channel();
+    let talkative = upstream(move |mut stream| {
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(10));
+            stream.write_all(b"news").unwrap();
+        }
+        seen.send(read_all(&mut stream, PATIENCE)).unwrap();
+    });
+    let (_server, proxy) = proxied(talkative);
+    proxy.add(Toxic::latency(Duration::from_millis(200), Duration::ZERO).upstream()).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    client.write_all(b"request").unwrap();
+    drop(client);
+    assert_eq!(upstream_end.recv_timeout(PATIENCE).unwrap(), (b"request".to_vec(), End::Fin));
+}
+
 /// The abort of a client that is not being read, because its bytes stall, is noticed all the same: it passes behind
 /// them once they go on.
 #[test]

@@ -28,9 +28,18 @@ def echo(connection):
             pass
 
 
-def connect(address):
+def connect(address, receive_buffer=None):
     host, port = address.rsplit(":", 1)
-    return socket.create_connection((host, int(port)), timeout=PATIENCE)
+    connection = socket.socket()
+    connection.settimeout(PATIENCE)
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    try:
+        connection.connect((host, int(port)))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def receive(connection, count):

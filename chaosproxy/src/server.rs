@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mockreg_proto::seed::Seed;
 use thiserror::Error;
+use tokio::task::JoinHandle;
 
 use crate::address::{Address, Listener};
 use crate::api::{self, Endpoint};
@@ -210,12 +211,14 @@ impl Builder {
             proxy_metrics: self.proxy_metrics,
             runtime_metrics: self.runtime_metrics,
         });
-        let mut server = Server { core, api: self.api.clone(), file: None, workers: Some(workers) };
+        let mut server =
+            Server { core, api: self.api.clone(), file: None, serving: None, workers: Some(workers) };
         let core = Arc::clone(&server.core);
         let opened = server.run(async move { open(&self.api, &self.proxies, core).await });
-        (server.api, server.file) = opened.unwrap_or_else(|_| {
+        let (api, file, serving) = opened.unwrap_or_else(|_| {
             Err(StartError::Runtime(io::Error::other("the runtime stopped while starting")))
         })?;
+        (server.api, server.file, server.serving) = (api, file, Some(serving));
         Ok(server)
     }
 }
@@ -225,7 +228,7 @@ async fn open(
     address: &Address,
     proxies: &[ProxySpec],
     core: Arc<Core>,
-) -> Result<(Address, Option<SocketFile>), StartError> {
+) -> Result<(Address, Option<SocketFile>, JoinHandle<()>), StartError> {
     let bound = open_api(address);
     let (listener, address, file) =
         bound.map_err(|source| StartError::Api { address: address.to_string(), source })?;
@@ -233,8 +236,7 @@ async fn open(
         let created = core.proxies.create(spec).await;
         created.map_err(|source| StartError::Proxy { name: spec.name.clone(), source })?;
     }
-    tokio::spawn(api::serve(listener, core));
-    Ok((address, file))
+    Ok((address, file, tokio::spawn(api::serve(listener, core))))
 }
 
 fn open_api(address: &Address) -> io::Result<(Listener, Address, Option<SocketFile>)> {
@@ -259,6 +261,8 @@ pub struct Server {
     core: Arc<Core>,
     api: Address,
     file: Option<SocketFile>,
+    /// The API.
+    serving: Option<JoinHandle<()>>,
     workers: Option<Workers>,
 }
 
@@ -423,8 +427,12 @@ impl Server {
     }
 
     fn shut_down(&mut self) {
-        let core = Arc::clone(&self.core);
+        let (core, serving) = (Arc::clone(&self.core), self.serving.take());
         let closed = self.run(async move {
+            if let Some(serving) = serving {
+                serving.abort();
+                let _cancelled = serving.await;
+            }
             core.timeline.clear().await;
             core.proxies.stop().await;
         });

@@ -1,6 +1,7 @@
 //! The threads that everything of a server runs on, apart from those of the program around it.
 
 use std::io;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -30,14 +31,20 @@ impl Workers {
         if let Some(threads @ 2..) = threads {
             builder.worker_threads(threads);
         }
-        let runtime = builder.thread_name(NAME).enable_all().build()?;
-        let handle = runtime.handle().clone();
+        builder.thread_name(NAME).enable_all();
         let (stop, stopped) = oneshot::channel();
+        let (started, start) = mpsc::sync_channel(1);
         let owner = thread::Builder::new().name(NAME.to_owned()).spawn(move || {
+            let runtime = match builder.build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let _it_waits_for_this = started.send(Ok(runtime.handle().clone()));
             // The sender is dropped, not used.
             let _stopped = runtime.block_on(stopped);
             runtime.shutdown_timeout(STOP_WAIT);
         })?;
+        let handle = start.recv().map_err(io::Error::other)??;
         Ok(Self { handle, stop, owner })
     }
 

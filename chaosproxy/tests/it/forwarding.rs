@@ -28,7 +28,11 @@ fn one_thread_serves_toxics_timers_and_the_api_and_stops() {
     client.read_exact(&mut [0; 4]).unwrap();
     assert!(start.elapsed() >= Duration::from_millis(30), "{:?}", start.elapsed());
     proxy.remove(&toxic).unwrap();
-    assert_eq!(http(server.api_addr(), "GET", "/version", &[], "").status, 200);
+    // A body that is handled beside the one thread.
+    let spaces = " ".repeat(100_000);
+    let big = spaces + r#"{"name":"big","listen":"127.0.0.1:0","upstream":"127.0.0.1:1"}"#;
+    assert_eq!(http(server.api_addr(), "POST", "/proxies", &[], &big).status, 201);
+    assert_eq!(http(server.api_addr(), "GET", "/ledger", &[], "").status, 200);
     server.stop();
     assert_eq!(read_all(&mut client, PATIENCE).0.len(), 0);
 }

@@ -285,9 +285,10 @@ impl<'a> Driver<'a> {
     fn offer(&mut self, lane: usize) -> Read<usize> {
         let Lane { chain, credit, .. } = &mut self.lanes[lane];
         let now = self.clock.now();
-        socket::read(&self.sockets[lane], *credit, |bytes| {
-            chain.offer(Bytes::copy_from_slice(bytes), now);
-            bytes.len()
+        socket::read_bytes(&self.sockets[lane], *credit).map(|bytes| {
+            let len = bytes.len();
+            chain.offer(bytes, now);
+            len
         })
     }
 
@@ -298,21 +299,17 @@ impl<'a> Driver<'a> {
             let rest = &bytes[written.as_ref().map_or(0, |n| *n)..];
             (bytes.len(), written, Bytes::copy_from_slice(rest))
         });
-        match read {
-            Read::Bytes((len, Ok(written), rest)) => {
-                self.lanes[lane].remainder = rest;
-                self.lanes[lane].note_read(len);
-                self.count_sent(lane, written);
-                Read::Bytes(len)
+        read.map(|(len, written, rest)| {
+            match written {
+                Ok(written) => {
+                    self.lanes[lane].remainder = rest;
+                    self.lanes[lane].note_read(len);
+                    self.count_sent(lane, written);
+                }
+                Err(_) => self.lose(1 - lane),
             }
-            Read::Bytes((len, Err(_), _)) => {
-                self.lose(1 - lane);
-                Read::Bytes(len)
-            }
-            Read::Empty => Read::Empty,
-            Read::End => Read::End,
-            Read::Broken => Read::Broken,
-        }
+            len
+        })
     }
 
     fn count_sent(&mut self, lane: usize, bytes: usize) {

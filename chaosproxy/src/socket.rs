@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, Shutdown, getpeername, getsockname};
@@ -23,6 +24,8 @@ use crate::address::canonical;
 
 /// Largest read. It fits the second-level cache, so bytes are written from where they were read.
 pub(crate) const READ_SIZE: usize = 256 * 1024;
+/// So many bytes of one read are kept without being copied: at most a third more memory than they need.
+const MANY: usize = READ_SIZE / 4 * 3;
 /// How long an orderly close waits for the peer's last bytes. Closing with unread bytes would be a reset; a peer
 /// that never stops sending is not waited for longer than this.
 const CLOSE_LINGER: Duration = Duration::from_secs(1);
@@ -34,7 +37,7 @@ const DRAIN_LOOK: Duration = Duration::from_micros(500);
 
 thread_local! {
     /// Bytes between reading and writing or queueing; a buffer of a thread, so that an idle connection has none.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(READ_SIZE));
 }
 
 /// A stream socket.
@@ -156,19 +159,44 @@ pub(crate) enum Read<T> {
     Broken,
 }
 
+impl<T> Read<T> {
+    pub(crate) fn map<R>(self, turn: impl FnOnce(T) -> R) -> Read<R> {
+        match self {
+            Self::Bytes(found) => Read::Bytes(turn(found)),
+            Self::Empty => Read::Empty,
+            Self::End => Read::End,
+            Self::Broken => Read::Broken,
+        }
+    }
+}
+
 /// Reads at most `len` bytes and hands them to `take` where they lie.
 pub(crate) fn read<T>(socket: &Socket, len: u64, take: impl FnOnce(&[u8]) -> T) -> Read<T> {
+    fill(socket, len, |scratch| take(scratch))
+}
+
+/// Reads at most `len` bytes to keep. Many at once are kept where they lie, in a buffer that is little larger; few are
+/// copied into one of their size.
+pub(crate) fn read_bytes(socket: &Socket, len: u64) -> Read<Bytes> {
+    fill(socket, len, |scratch| {
+        if scratch.len() < MANY {
+            return Bytes::copy_from_slice(scratch);
+        }
+        std::mem::replace(scratch, Vec::with_capacity(READ_SIZE)).into()
+    })
+}
+
+fn fill<T>(socket: &Socket, len: u64, take: impl FnOnce(&mut Vec<u8>) -> T) -> Read<T> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let len = scratch.len().min(usize::try_from(len).unwrap_or(usize::MAX));
-        let buffer = &mut scratch[..len];
+        let len = READ_SIZE.min(usize::try_from(len).unwrap_or(usize::MAX));
         // In the unix domain a read also ends early behind bytes that descriptors came with: no sign of an empty
         // socket.
         let full = if socket.is_tcp() { len } else { 0 };
         match nonblocking(socket, Interest::READABLE, full, || {
-            Ok(rustix::net::recv(socket, &mut *buffer, RecvFlags::empty())?.0)
+            Ok(receive(socket, scratch, len, RecvFlags::empty())?)
         }) {
             Ok(Some(0)) => Read::End,
-            Ok(Some(n)) => Read::Bytes(take(&buffer[..n])),
+            Ok(Some(_)) => Read::Bytes(take(scratch)),
             Ok(None) => Read::Empty,
             Err(_) => Read::Broken,
         }
@@ -178,14 +206,29 @@ pub(crate) fn read<T>(socket: &Socket, len: u64, take: impl FnOnce(&[u8]) -> T) 
 /// Looks at no more than `len` of the bytes that have come, and leaves them there.
 pub(crate) fn peek<T>(socket: impl AsFd, len: usize, look: impl FnOnce(&[u8]) -> T) -> Read<T> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let len = len.min(scratch.len());
-        match rustix::net::recv(socket, &mut scratch[..len], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((0, _)) => Read::End,
-            Ok((n, _)) => Read::Bytes(look(&scratch[..n])),
+        match receive(socket, scratch, len.min(READ_SIZE), RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok(0) => Read::End,
+            Ok(_) => Read::Bytes(look(scratch)),
             Err(Errno::AGAIN | Errno::INTR) => Read::Empty,
             Err(_) => Read::Broken,
         }
     })
+}
+
+/// Has the next bytes, at most `len`, in a buffer in the place of what was there.
+#[expect(unsafe_code, reason = "clearing a buffer that is to be filled would cost as much as copying it")]
+fn receive(
+    socket: impl AsFd,
+    buffer: &mut Vec<u8>,
+    len: usize,
+    flags: RecvFlags,
+) -> rustix::io::Result<usize> {
+    buffer.clear();
+    let ((received, _), _) = rustix::net::recv(socket, &mut buffer.spare_capacity_mut()[..len], flags)?;
+    let received = received.len();
+    // SAFETY: the kernel wrote the first `received` bytes of the room that the buffer has.
+    unsafe { buffer.set_len(received) };
+    Ok(received)
 }
 
 /// Writes all of it, and waits as long as that takes.

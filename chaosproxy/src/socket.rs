@@ -24,8 +24,8 @@ use crate::address::canonical;
 
 /// Largest read. It fits the second-level cache, so bytes are written from where they were read.
 pub(crate) const READ_SIZE: usize = 256 * 1024;
-/// So many bytes of one read are kept without being copied: at most a third more memory than they need.
-const MANY: usize = READ_SIZE / 4 * 3;
+/// So many bytes of one read are kept without being copied: at most a seventh more memory than they need.
+const MANY: usize = READ_SIZE / 8 * 7;
 /// How long an orderly close waits for the peer's last bytes. Closing with unread bytes would be a reset; a peer
 /// that never stops sending is not waited for longer than this.
 const CLOSE_LINGER: Duration = Duration::from_secs(1);

@@ -279,7 +279,10 @@ impl<'a> Driver<'a> {
 
     fn splice(&mut self, lane: usize) -> Read<usize> {
         let pipe = self.lanes[lane].pipe.as_mut().expect("it was lent a moment ago");
-        pipe.fill(&self.sockets[lane])
+        match pipe.fill(&self.sockets[lane]) {
+            Read::Empty if self.sockets[lane].is_at_urgent_data() => self.relay(lane),
+            read => read,
+        }
     }
 
     fn offer(&mut self, lane: usize) -> Read<usize> {

@@ -79,13 +79,23 @@ impl Pipes {
 impl Pipe {
     /// Takes what the socket has and an empty pipe has room for. An empty one, because the kernel says "not now" both
     /// for a socket without bytes and for a full pipe, and forgetting that a socket is readable in the second case
-    /// would stall it.
+    /// would stall it. Nor does it take anything past urgent data, which only a read goes past.
     pub(crate) fn fill(&mut self, source: &Socket) -> Read<usize> {
         debug_assert!(self.is_empty(), "a pipe is drained before it is filled");
         let ends = self.ends();
         // Longer than anything: a short answer means that the pipe's slots are used up as often as that the socket
         // is drained, and only the next call tells.
-        match nonblocking(source, Interest::READABLE, 0, || system::splice(source, &ends.input, ends.size)) {
+        let mut is_urgent = false;
+        let splice = || {
+            let result = system::splice(source, &ends.input, ends.size);
+            let is_nothing =
+                result.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |n| *n == 0);
+            is_urgent = is_nothing && source.is_at_urgent_data();
+            if is_urgent { Ok(0) } else { result }
+        };
+        match nonblocking(source, Interest::READABLE, |_| false, splice) {
+            // Neither the end nor a reason to wait.
+            Ok(_) if is_urgent => Read::Empty,
             Ok(Some(0)) => Read::End,
             Ok(Some(n)) => {
                 self.filled = n;
@@ -101,7 +111,7 @@ impl Pipe {
     pub(crate) fn drain(&mut self, destination: &Socket) -> io::Result<usize> {
         let (ends, filled) = (self.ends(), self.filled);
         let give = || system::splice(&ends.output, destination, filled);
-        let n = nonblocking(destination, Interest::WRITABLE, 0, give)?.unwrap_or(0);
+        let n = nonblocking(destination, Interest::WRITABLE, |_| false, give)?.unwrap_or(0);
         self.filled -= n;
         Ok(n)
     }

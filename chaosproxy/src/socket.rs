@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::io::Errno;
+use rustix::ioctl::{Getter, Opcode};
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, Shutdown, getpeername, getsockname};
 use tokio::io::unix::AsyncFd;
@@ -50,7 +51,7 @@ pub(crate) enum Socket {
         fd: AsyncFd<OwnedFd>,
         is_tcp: bool,
     },
-    /// The runtime had no room to watch it in another way, so it is closed.
+    /// The system had no memory to watch it in another way, so it is closed.
     Lost,
 }
 
@@ -85,9 +86,9 @@ impl Socket {
                 return;
             }
         };
-        if let Ok(fd) = fd.and_then(|fd| watch(fd, Interest::WRITABLE)) {
-            *self = Self::Deaf { fd, is_tcp };
-        }
+        *self = fd
+            .and_then(|fd| watch(fd, Interest::WRITABLE))
+            .map_or_else(|error| Self::lost(&error), |fd| Self::Deaf { fd, is_tcp });
     }
 
     /// Undoes [`Self::deafen`].
@@ -101,8 +102,13 @@ impl Socket {
                 true => TcpStream::from_std(fd.into()).map(Self::Tcp),
                 false => UnixStream::from_std(fd.into()).map(Self::Unix),
             };
-            *self = heard.unwrap_or(Self::Lost);
+            *self = heard.unwrap_or_else(|error| Self::lost(&error));
         }
+    }
+
+    fn lost(error: &io::Error) -> Self {
+        tracing::warn!(%error, "a socket is closed, for it cannot be watched");
+        Self::Lost
     }
 
     fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
@@ -119,6 +125,14 @@ impl Socket {
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         let [peer, here] = [getpeername(self).ok()??, getsockname(self).ok()?].map(SocketAddr::try_from);
         Some((canonical(peer.ok()?), canonical(here.ok()?)))
+    }
+
+    /// Whether urgent data is next, before which reading and splicing end though there may be more behind it. Only
+    /// reading goes past it, and leaves it out, as other proxies do.
+    pub(crate) fn is_at_urgent_data(&self) -> bool {
+        /// `SIOCATMARK`: asm-generic/sockios.h.
+        const SIOCATMARK: Opcode = 0x8905;
+        matches!(number_of::<SIOCATMARK>(self), Ok(1..))
     }
 
     const fn is_tcp(&self) -> bool {
@@ -189,12 +203,11 @@ pub(crate) fn read_bytes(socket: &Socket, len: u64) -> Read<Bytes> {
 fn fill<T>(socket: &Socket, len: u64, take: impl FnOnce(&mut Vec<u8>) -> T) -> Read<T> {
     SCRATCH.with_borrow_mut(|scratch| {
         let len = READ_SIZE.min(usize::try_from(len).unwrap_or(usize::MAX));
-        // In the unix domain a read also ends early behind bytes that descriptors came with: no sign of an empty
-        // socket.
-        let full = if socket.is_tcp() { len } else { 0 };
-        match nonblocking(socket, Interest::READABLE, full, || {
-            Ok(receive(socket, scratch, len, RecvFlags::empty())?)
-        }) {
+        // In the unix domain a read also ends early behind bytes that descriptors came with, and in TCP before urgent
+        // data: no sign of an empty socket.
+        let is_drained = |n| n < len && socket.is_tcp() && !socket.is_at_urgent_data();
+        let receive = || Ok(receive(socket, scratch, len, RecvFlags::empty())?);
+        match nonblocking(socket, Interest::READABLE, is_drained, receive) {
             Ok(Some(0)) => Read::End,
             Ok(Some(_)) => Read::Bytes(take(scratch)),
             Ok(None) => Read::Empty,
@@ -248,17 +261,17 @@ pub(crate) fn write(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
         // No SIGPIPE: Rust's runtime ignores it, and so do programs that embed this one.
         Ok(rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL)?)
     };
-    Ok(nonblocking(socket, Interest::WRITABLE, bytes.len(), send)?.unwrap_or(0))
+    Ok(nonblocking(socket, Interest::WRITABLE, |n| n < bytes.len(), send)?.unwrap_or(0))
 }
 
 /// One system call under readiness. A short result means that the socket is drained or full, so readiness is
 /// cleared at once instead of by another call that fails: for small requests that call is a good part of the cost.
 ///
-/// `len` is what a full result would be; zero where a short one means nothing.
+/// `is_short` tells of a result whether it says so.
 pub(crate) fn nonblocking(
     socket: &Socket,
     interest: Interest,
-    len: usize,
+    is_short: impl Fn(usize) -> bool,
     mut call: impl FnMut() -> io::Result<usize>,
 ) -> io::Result<Option<usize>> {
     let mut short = None;
@@ -266,7 +279,7 @@ pub(crate) fn nonblocking(
         loop {
             match call() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(n) if 0 < n && n < len => {
+                Ok(n) if n > 0 && is_short(n) => {
                     short = Some(n);
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
@@ -355,13 +368,17 @@ pub(crate) async fn drained(socket: &Socket) {
 }
 
 /// Bytes written and not yet acknowledged (`SIOCOUTQ`).
-#[expect(unsafe_code, reason = "rustix has this request only behind its unsafe generic call")]
 fn unsent(socket: &Socket) -> io::Result<u32> {
     /// `SIOCOUTQ`, the same number as `TIOCOUTQ`: linux/sockios.h.
-    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
-    // SAFETY: the request writes one C int and reads nothing, as `Getter` with `i32` declares.
-    let bytes = unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) }?;
-    Ok(u32::try_from(bytes).unwrap_or(0))
+    const SIOCOUTQ: Opcode = 0x5411;
+    Ok(u32::try_from(number_of::<SIOCOUTQ>(socket)?).unwrap_or(0))
+}
+
+/// The answer to one of the requests that put a C int where they are told to, and read nothing.
+#[expect(unsafe_code, reason = "rustix has these requests only behind its unsafe generic call")]
+fn number_of<const REQUEST: Opcode>(socket: &Socket) -> io::Result<i32> {
+    // SAFETY: `Getter` with `i32` declares what such a request does.
+    Ok(unsafe { rustix::ioctl::ioctl(socket, Getter::<REQUEST, i32>::new()) }?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Bytes, ends and failures without any fault.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -225,4 +225,34 @@ fn the_proxy_adds_little_delay() {
     let direct = median((0..200).map(|_| ping(&mut direct, b"x")));
     let through = median((0..200).map(|_| ping(&mut through, b"x")));
     assert!(through < direct + Duration::from_micros(600), "{through:?} against {direct:?}");
+}
+
+/// Reads and splices end before urgent data; what stands behind it is passed on all the same, without it.
+#[test]
+fn urgent_data_holds_nothing_up() {
+    let (_server, proxy) = proxied(upstream(|mut stream| {
+        let received = io::copy(&mut stream, &mut io::sink()).unwrap_or(0);
+        drop(stream.write_all(&received.to_le_bytes()));
+    }));
+    for toxic in [None, Some(Toxic::latency(Duration::from_millis(1), Duration::ZERO))] {
+        let name = toxic.map(|toxic| proxy.add(toxic.upstream()).unwrap());
+        for len in std::iter::repeat_n(3, 30).chain(std::iter::repeat_n(4_000_000, 5)) {
+            let before = proxy.counts().bytes_upstream;
+            let mut client = connect(proxy.listen_addr());
+            client.set_nodelay(true).unwrap();
+            client.write_all(&pattern(0, len)).unwrap();
+            assert_eq!(rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB), Ok(1));
+            client.write_all(&pattern(0, len)).unwrap();
+            // The end of the stream would be news, which wakes up whoever was left asleep.
+            let all = before + 2 * len;
+            eventually("all of it has come", || proxy.counts().bytes_upstream == all);
+            client.shutdown(Shutdown::Write).unwrap();
+            let mut received = [0; 8];
+            client.read_exact(&mut received).unwrap();
+            assert_eq!(u64::from_le_bytes(received), 2 * len);
+        }
+        if let Some(name) = name {
+            proxy.remove(&name).unwrap();
+        }
+    }
 }

@@ -108,7 +108,8 @@ pub(crate) fn is_turned_away(visit: &Visit, orders: &Orders) -> bool {
     orders.partial.is_some_and(|share| fires(draw, share))
 }
 
-/// Never answers; the connection ends when the client goes, or by order.
+/// Never answers; the connection ends when the client does, or by order. A client that ends its side may still listen,
+/// but most that do have given up, and each of those would be kept for ever.
 async fn keep_silent(client: Socket, visit: &mut Visit) -> Outcome {
     visit.record.set_state(ConnectionState::Silent);
     visit.live.counters.fault("outage:silent");
@@ -217,7 +218,7 @@ async fn reset(sockets: [Socket; 2], to: usize, outcome: Outcome, visit: &mut Vi
     }
 }
 
-/// Moves nothing any more, and leaves the connection open until a peer closes it.
+/// Moves nothing any more, and leaves the connection open until a peer ends its side.
 async fn stall(sockets: [Socket; 2], visit: &mut Visit) -> Outcome {
     visit.record.set_state(ConnectionState::Stalled);
     tokio::select! {

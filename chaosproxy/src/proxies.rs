@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::address;
 use crate::counters::ProxyCounts;
 use crate::live::{ConnectionView, Ground};
 use crate::outage::Outages;
-use crate::proxy::{Proxy, ProxyError, ProxySpec, ProxyUpdate, ProxyView};
+use crate::proxy::{self, Proxy, ProxyError, ProxySpec, ProxyUpdate, ProxyView};
 
 /// The proxies.
 #[derive(Debug)]
@@ -15,12 +17,14 @@ pub(crate) struct Proxies {
     pub(crate) ground: Ground,
     pub(crate) outages: Arc<Outages>,
     map: tokio::sync::Mutex<BTreeMap<String, Arc<Proxy>>>,
+    /// Changes with the map: there is to be none in it any more.
+    is_stopped: AtomicBool,
 }
 
 impl Proxies {
     pub(crate) fn new(ground: Ground) -> Self {
         let outages = Arc::new(Outages::new(ground.clock));
-        Self { ground, outages, map: tokio::sync::Mutex::default() }
+        Self { ground, outages, map: tokio::sync::Mutex::default(), is_stopped: AtomicBool::new(false) }
     }
 
     /// Creates a proxy.
@@ -33,9 +37,17 @@ impl Proxies {
         if map.contains_key(&spec.name) {
             return Err(ProxyError::Exists);
         }
-        let proxy = Proxy::create(spec, self.ground.clone()).await?;
+        let proxy = self.open(spec).await?;
         map.insert(spec.name.clone(), Arc::clone(&proxy));
         Ok(proxy)
+    }
+
+    /// A new proxy, while the map is locked.
+    async fn open(&self, spec: &ProxySpec) -> Result<Arc<Proxy>, ProxyError> {
+        if self.is_stopped.load(Relaxed) {
+            return Err(ProxyError::Stopped);
+        }
+        Proxy::create(spec, self.ground.clone()).await
     }
 
     /// A proxy by its name.
@@ -101,7 +113,7 @@ impl Proxies {
             self.outages.cleared(&spec.name).await;
             existing.turn_off().await;
         }
-        let proxy = Proxy::create(spec, self.ground.clone()).await?;
+        let proxy = self.open(spec).await?;
         if let Some(replaced) = map.insert(spec.name.clone(), Arc::clone(&proxy)) {
             replaced.stop().await;
         }
@@ -141,9 +153,12 @@ impl Proxies {
         self.all().await.iter().flat_map(|proxy| proxy.live.connections()).collect()
     }
 
-    /// Stops all proxies.
+    /// Stops all proxies; a request that is still in hand creates no other.
     pub(crate) async fn stop(&self) {
-        let proxies = std::mem::take(&mut *self.map.lock().await);
+        let mut map = self.map.lock().await;
+        self.is_stopped.store(true, Relaxed);
+        let proxies = std::mem::take(&mut *map);
+        drop(map);
         for proxy in proxies.into_values() {
             proxy.stop().await;
         }
@@ -155,6 +170,9 @@ impl Proxies {
             if value.is_empty() {
                 return Err(ProxyError::MissingField(format!("{field}{place}")));
             }
+        }
+        if !self.ground.strict_compat {
+            proxy::check_name(&spec.name)?;
         }
         let dialect = self.ground.dialect();
         dialect.route(&spec.listen, &spec.upstream)?;

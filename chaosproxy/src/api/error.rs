@@ -44,6 +44,7 @@ impl From<ProxyError> for ApiError {
             ProxyError::Exists | ProxyError::ToxicExists => StatusCode::CONFLICT,
             ProxyError::Outage(_)
             | ProxyError::MissingField(_)
+            | ProxyError::Name(_)
             | ProxyError::Ports(_)
             | ProxyError::Protocols(_)
             | ProxyError::Unsuited(_)

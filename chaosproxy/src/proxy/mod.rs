@@ -25,7 +25,7 @@ use crate::toxic::Toxic;
 
 use door::Door;
 pub use spec::{ProxyError, ProxySpec};
-pub(crate) use spec::{ProxyUpdate, ProxyView};
+pub(crate) use spec::{ProxyUpdate, ProxyView, check_name};
 pub(crate) use state::Force;
 use state::State;
 
@@ -187,6 +187,9 @@ impl Proxy {
     /// # Errors
     /// The name is taken, or the attributes make no sense.
     pub(crate) async fn add_toxic(&self, toxic: &Toxic) -> Result<Entry, ProxyError> {
+        if !self.live.ground.strict_compat {
+            check_name(&toxic.name())?;
+        }
         let mut state = self.state.lock().await;
         if state.position(&toxic.name()).is_ok() {
             return Err(ProxyError::ToxicExists);

@@ -70,6 +70,9 @@ pub enum ProxyError {
     /// A name or an upstream address is missing.
     #[error("missing required field: {0}")]
     MissingField(String),
+    /// It is to be called `.` or `..`, which are steps in a path: no request could reach it.
+    #[error("no request can reach what is called {0}: choose another name")]
+    Name(String),
     /// The attributes make no sense.
     #[error(transparent)]
     Attributes(#[from] AttributesError),
@@ -100,6 +103,17 @@ pub enum ProxyError {
     /// The server has been stopped.
     #[error("the server has been stopped")]
     Stopped,
+}
+
+/// Whether requests can name something so.
+///
+/// # Errors
+/// It is a step in a path.
+pub(crate) fn check_name(name: &str) -> Result<(), ProxyError> {
+    match name {
+        "." | ".." => Err(ProxyError::Name(name.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// A proxy as the API shows it.

@@ -526,6 +526,18 @@ fn a_name_is_one_decoded_segment() {
 }
 
 #[test]
+fn nothing_is_called_by_a_name_that_no_path_reaches() {
+    for (is_strict, statuses) in [(false, [400, 400]), (true, [201, 200])] {
+        let server = Server::builder().strict_compat(is_strict).start().unwrap();
+        let post = |path: &str, body: &str| http(server.api_addr(), "POST", path, &[], body).status;
+        let proxy = |name: &str| format!(r#"{{"name":"{name}","listen":"127.0.0.1:0","upstream":"u:1"}}"#);
+        assert_eq!(post("/proxies", &proxy("p")), 201);
+        let toxic = r#"{"name":".","type":"noop"}"#;
+        assert_eq!([post("/proxies", &proxy("..")), post("/proxies/p/toxics", toxic)], statuses);
+    }
+}
+
+#[test]
 fn outages_are_begun_shown_and_ended() {
     let (server, _proxy) = proxied(echo());
     let api = server.api_addr();

@@ -1,7 +1,9 @@
 //! The file of proxies (`-config`): a JSON array as Toxiproxy reads it, `[{"name":…,"listen":…,"upstream":…}]`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::api;
@@ -35,9 +37,9 @@ pub enum ConfigError {
     Content {
         /// The file.
         path: PathBuf,
-        /// Line of the proxy, from 1.
+        /// Line of the value, or of the proxy where something is missing, from 1.
         line: usize,
-        /// Column of the proxy, from 1.
+        /// Its column, from 1.
         column: usize,
         /// What is wrong, and with which proxy.
         problem: String,
@@ -54,35 +56,57 @@ pub fn read(path: &Path) -> Result<Vec<ProxySpec>, ConfigError> {
 }
 
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<ProxySpec>, ConfigError> {
-    let entries: Vec<&serde_json::value::RawValue> = serde_json::from_str(text).map_err(|error| {
-        let whole = error.to_string();
-        let problem = whole.split(" at line ").next().unwrap_or(&whole).to_owned();
-        ConfigError::Syntax {
-            path: path.to_owned(),
-            line: error.line(),
-            column: error.column().max(1),
-            problem,
-        }
+    let entries: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        line: error.line(),
+        column: error.column().max(1),
+        problem: without_place(&error),
     })?;
     let mut specs: Vec<ProxySpec> = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        let fail = |problem: String| {
-            let (line, column) = place(text, entry.get());
+        let fail = |piece: &str, problem: String| {
+            let (line, column) = place(text, piece);
             ConfigError::Content { path: path.to_owned(), line, column, problem }
         };
-        let value = serde_json::from_str(entry.get()).map_err(|error| fail(error.to_string()))?;
-        let spec = api::proxy_spec(&value).map_err(|error| fail(format!("proxy {}: {error}", index + 1)))?;
+        let spec = read_proxy(entry.get())
+            .map_err(|(piece, problem)| fail(piece, format!("proxy {}: {problem}", index + 1)))?;
         for (field, value) in [("name", &spec.name), ("upstream", &spec.upstream)] {
             if value.is_empty() {
-                return Err(fail(format!("missing required field: {field} at proxy {}", index + 1)));
+                let problem = format!("missing required field: {field} at proxy {}", index + 1);
+                return Err(fail(entry.get(), problem));
             }
         }
         if specs.iter().any(|other| other.name == spec.name) {
-            return Err(fail(format!("proxy {} is there twice", spec.name)));
+            return Err(fail(entry.get(), format!("proxy {} is there twice", spec.name)));
         }
         specs.push(spec);
     }
     Ok(specs)
+}
+
+/// One proxy of the file, or what is wrong and the piece of the text that is: the first value that is refused by
+/// itself, or all of it.
+fn read_proxy(entry: &str) -> Result<ProxySpec, (&str, String)> {
+    let read = |text: &str| {
+        let value = serde_json::from_str(text).map_err(|error| without_place(&error))?;
+        api::proxy_spec(&value).map_err(|error| error.problem().to_owned())
+    };
+    let whole = match read(entry) {
+        Ok(spec) => return Ok(spec),
+        Err(problem) => problem,
+    };
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(entry).unwrap_or_default();
+    let refused = fields.iter().filter_map(|(name, value)| {
+        let alone = serde_json::to_string(&BTreeMap::from([(name, value)])).ok()?;
+        Some((value.get(), read(&alone).err()?))
+    });
+    Err(refused.min_by_key(|(value, _)| value.as_ptr() as usize).unwrap_or((entry, whole)))
+}
+
+/// What is wrong with a text; where is told apart from it, and of the whole file.
+fn without_place(error: &serde_json::Error) -> String {
+    let whole = error.to_string();
+    whole.split(" at line ").next().unwrap_or(&whole).to_owned()
 }
 
 /// Line and column, from 1, of a piece of a text.
@@ -124,7 +148,22 @@ mod tests {
             error("[{\"name\":\"a\",\"upstream\":\"b\"},\n {\"name\":\"c\"}]"),
             "proxies.json:2:2: missing required field: upstream at proxy 2"
         );
-        assert!(error("[{\"name\":1}]").starts_with("proxies.json:1:2: proxy 1: bad request body: json: "));
+        assert_eq!(
+            error("[{\"name\":\"a\",\n\"upstream\":\"b\",\n  \"seed\": -1, \"enabled\": 1}]"),
+            "proxies.json:3:11: proxy 1: json: cannot unmarshal number -1 into Go struct field Proxy.seed of type uint64"
+        );
+        assert_eq!(
+            error("[{\"over_limit\": \"wait\"}]"),
+            "proxies.json:1:17: proxy 1: over_limit must be refuse or hold, not wait"
+        );
+        assert_eq!(
+            error("[{\"name\": \"a\",\n \"seed\": 1e999}]"),
+            "proxies.json:2:10: proxy 1: number out of range"
+        );
+        assert!(
+            error("[1]")
+                .starts_with("proxies.json:1:2: proxy 1: json: cannot unmarshal number into Go value")
+        );
         let twice = "[{\"name\":\"a\",\"upstream\":\"b\"},{\"name\":\"a\",\"upstream\":\"b\"}]";
         assert_eq!(error(twice), "proxies.json:1:30: proxy a is there twice");
     }

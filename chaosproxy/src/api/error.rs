@@ -7,6 +7,9 @@ use thiserror::Error;
 use crate::proxy::ProxyError;
 use crate::timeline::TimelineError;
 
+/// What the reference says first of a body that is not what it expects.
+const BAD_BODY: &str = "bad request body: ";
+
 /// What a client is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Error)]
 #[error("{error}")]
@@ -27,7 +30,12 @@ impl ApiError {
 
     /// The body is not what is expected.
     pub(crate) fn bad_body(problem: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, format!("bad request body: {problem}"))
+        Self::new(StatusCode::BAD_REQUEST, format!("{BAD_BODY}{problem}"))
+    }
+
+    /// What is wrong, told where there is no body: of a file, of an event.
+    pub(crate) fn problem(&self) -> &str {
+        self.error.strip_prefix(BAD_BODY).unwrap_or(&self.error)
     }
 
     pub(crate) fn bad_request(problem: impl Into<String>) -> Self {

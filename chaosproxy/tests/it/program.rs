@@ -113,7 +113,7 @@ fn mistakes_are_exit_2_and_named() {
         (vec!["-unknown"], "'-unknown'"),
         (vec!["-port", "x"], "invalid value 'x'"),
         (vec!["-config", "/nonexistent.json"], "/nonexistent.json"),
-        (vec!["-config", bad], "bad.json:2:3: proxy 1: "),
+        (vec!["-config", bad], "bad.json:2:12: proxy 1: "),
     ] {
         let (code, output, error) = run(&arguments);
         assert_eq!((code, output.as_str()), (Some(2), ""), "{arguments:?}");

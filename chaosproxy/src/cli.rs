@@ -1,8 +1,9 @@
 //! The command line: Toxiproxy server's flags in Go's style (`-host x`, `-host=x`, `--host=x`), and ours beside
-//! them. Parsing neither prints nor starts anything.
+//! them. Values are spelt as Go's flag package takes them ([`go_bool`], [`go_integer`]), and of a flag that is given
+//! twice the last counts. Parsing neither prints nor starts anything.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mockreg_proto::units::{ByteCount, Span};
@@ -15,6 +16,7 @@ use thiserror::Error;
 /// always there; logs go to standard error, and the first line on standard output says where the API listens.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "chaosproxy", disable_version_flag = true, disable_help_subcommand = true)]
+#[command(args_override_self = true)]
 pub struct Cli {
     /// What to run instead of the server.
     #[command(subcommand)]
@@ -72,12 +74,12 @@ pub struct Access {
 /// Settings of the server.
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
-    /// Host the API listens on, or unix:PATH: a socket for this user alone
+    /// Host the API listens on, or unix:PATH: a socket for this user alone; empty is everywhere
     #[arg(long, default_value = "localhost", value_name = "HOST")]
     pub host: String,
-    /// Port the API listens on; 0 is any
-    #[arg(long, default_value = "8474", value_name = "PORT")]
-    pub port: u16,
+    /// Port the API listens on; 0 is any [default: 8474]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
     /// File with a token: requests need `Authorization: Bearer TOKEN`, but for `/version` and `/healthz`
     ///
     /// It is read again at SIGHUP.
@@ -87,24 +89,24 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Root of every decision
-    #[arg(long, default_value = "1", value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, default_value = "1", value_name = "N", allow_hyphen_values = true, value_parser = go_integer)]
     pub seed: i64,
     /// Add a few figures of the process to /metrics, under the names that Go's runtime has for them
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "false")]
+    #[arg(default_missing_value = "true", default_value = "false", value_parser = go_bool)]
     pub runtime_metrics: bool,
     /// Accepted for compatibility; metrics of proxies are always there, but for -strict-compat
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "false")]
+    #[arg(default_missing_value = "true", default_value = "false", value_parser = go_bool)]
     pub proxy_metrics: bool,
     /// Print the version and exit
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "false")]
+    #[arg(default_missing_value = "true", default_value = "false", value_parser = go_bool)]
     pub version: bool,
-    /// Write the ready line to this file, too, atomically
+    /// Write the ready line to this file, too, atomically; it goes when the server stops
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
-    /// Write every decision to this file, one JSON object a line
+    /// Write every decision to this file, one JSON object a line; what it held before is lost
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
     /// Timeline, as PUT /timeline takes it, started with the server
@@ -115,15 +117,82 @@ pub struct Serve {
     pub buffer_limit: ByteCount,
     /// Undo every deviation from Toxiproxy that a client could depend on
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "false")]
+    #[arg(default_missing_value = "true", default_value = "false", value_parser = go_bool)]
     pub strict_compat: bool,
     /// Log to standard output, as JSON, after the line that says where the API listens
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", default_value = "false")]
+    #[arg(default_missing_value = "true", default_value = "false", value_parser = go_bool)]
     pub log_stdout: bool,
     /// Threads; one for each processor by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+}
+
+/// Port of the API where none is given: Toxiproxy's.
+pub const DEFAULT_PORT: u16 = 8474;
+
+impl Serve {
+    /// Refuses settings that contradict each other.
+    ///
+    /// # Errors
+    /// A port beside a socket's file, or one file for two purposes of which one would write over the other.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(port) = self.port.filter(|_| self.host.starts_with("unix:")) {
+            return Err(format!("-port {port} is of a host; the socket -host {} has none", self.host));
+        }
+        let read =
+            [("-config", &self.config), ("-timeline", &self.timeline), ("-token-file", &self.token_file)];
+        let written = [("-ledger", &self.ledger), ("-port-file", &self.port_file)];
+        let named = |file: &Option<PathBuf>| file.as_deref().map(place_of);
+        for (index, (flag, file)) in written.iter().enumerate() {
+            let Some(place) = named(file) else { continue };
+            let mut others = read.iter().chain(&written[index + 1..]);
+            if let Some((other, _)) = others.find(|(_, other)| named(other).as_ref() == Some(&place)) {
+                return Err(format!("{other} and {flag} are one file, {}; name two", place.display()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path in one spelling; of one that cannot be looked up, as it is given.
+fn place_of(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let beside = || Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?));
+    absolute.canonicalize().ok().or_else(beside).unwrap_or(absolute)
+}
+
+/// A truth as Go's `strconv.ParseBool` reads it.
+fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("write true or false".to_owned()),
+    }
+}
+
+/// A number of 64 bits as Go's `strconv.ParseInt` reads it in base 0: decimal, or `0x`, `0o`, `0b`, or octal behind a
+/// zero, with underscores between digits or behind the base.
+fn go_integer(text: &str) -> Result<i64, String> {
+    let fail = || "write a whole number of 64 bits, such as 7, -7 or 0x1f".to_owned();
+    let (sign, number) = match text.strip_prefix(['+', '-']) {
+        Some(number) => (&text[..1], number),
+        None => ("", text),
+    };
+    let lower = number.to_ascii_lowercase();
+    let based = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8)].into_iter();
+    let based = based.filter_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix))).next();
+    let (digits, radix, may_begin_apart) = match based {
+        Some((digits, radix)) if !digits.is_empty() => (digits, radix, true),
+        _ => (lower.as_str(), 10, false),
+    };
+    // An underscore stands between two digits; the base counts as one.
+    let first = digits.strip_prefix('_').filter(|_| may_begin_apart).unwrap_or(digits);
+    if first.split('_').any(|digits| !digits.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric()))
+    {
+        return Err(fail());
+    }
+    i64::from_str_radix(&(sign.to_owned() + &first.replace('_', "")), radix).map_err(|_| fail())
 }
 
 /// What the command line says instead of naming something to run. Its text spells flags as Toxiproxy does.
@@ -186,7 +255,7 @@ mod tests {
     fn flags_read_in_every_spelling_of_go() {
         for line in ["-host 0.0.0.0 -port 0", "-host=0.0.0.0 -port=0", "--host=0.0.0.0 --port 0"] {
             let serve = read(line).unwrap().serve;
-            assert_eq!((serve.host.as_str(), serve.port), ("0.0.0.0", 0), "{line}");
+            assert_eq!((serve.host.as_str(), serve.port), ("0.0.0.0", Some(0)), "{line}");
         }
         let serve = read("-proxy-metrics -runtime-metrics=false -seed -7 -config=p.json").unwrap().serve;
         assert_eq!((serve.proxy_metrics, serve.runtime_metrics, serve.seed), (true, false, -7));
@@ -195,9 +264,92 @@ mod tests {
     }
 
     #[test]
+    fn truths_are_those_of_go() {
+        for (value, wanted) in [
+            ("1 t T true TRUE True", Some(true)),
+            ("0 f F false FALSE False", Some(false)),
+            ("yes tRUE 2 on", None),
+        ] {
+            for word in value.split(' ') {
+                for flag in ["-proxy-metrics", "-runtime-metrics", "-strict-compat", "-log-stdout"] {
+                    let read = read(&format!("{flag}={word}")).map(|cli| match flag {
+                        "-proxy-metrics" => cli.serve.proxy_metrics,
+                        "-runtime-metrics" => cli.serve.runtime_metrics,
+                        "-strict-compat" => cli.serve.strict_compat,
+                        _ => cli.serve.log_stdout,
+                    });
+                    assert_eq!(read.ok(), wanted, "{flag}={word}");
+                }
+            }
+        }
+        assert!(read("-version=1").unwrap().serve.version);
+        assert!(read("-proxy-metrics=").is_err());
+    }
+
+    #[test]
+    fn seeds_are_those_of_go() {
+        // Each as the reference takes it (`-seed VALUE`), or refuses it with exit code 2.
+        for (text, wanted) in [
+            ("0x10", Some(16)),
+            ("0X1f", Some(31)),
+            ("-0x10", Some(-16)),
+            ("+7", Some(7)),
+            ("0o17", Some(15)),
+            ("017", Some(15)),
+            ("0b101", Some(5)),
+            ("0", Some(0)),
+            ("1_000", Some(1000)),
+            ("0x_ff", Some(255)),
+            ("0_7", Some(7)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("08", None),
+            ("0x", None),
+            ("1__0", None),
+            ("_1", None),
+            ("1_", None),
+            ("--1", None),
+            ("0x-1", None),
+            ("0+1", None),
+            ("1e3", None),
+            ("ff", None),
+        ] {
+            assert_eq!(read(&format!("-seed {text}")).ok().map(|cli| cli.serve.seed), wanted, "{text}");
+            assert_eq!(read(&format!("-seed={text}")).ok().map(|cli| cli.serve.seed), wanted, "={text}");
+        }
+    }
+
+    #[test]
+    fn of_a_flag_given_twice_the_last_counts() {
+        let serve =
+            read("-port 1 -seed 3 -port=2 -proxy-metrics -proxy-metrics=false -seed 4").unwrap().serve;
+        assert_eq!((serve.port, serve.seed, serve.proxy_metrics), (Some(2), 4, false));
+        assert_eq!(read("-host x -host=").unwrap().serve.host, "");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for (line, wanted) in [
+            (
+                "-host unix:/a.sock -port 9999",
+                "-port 9999 is of a host; the socket -host unix:/a.sock has none",
+            ),
+            ("-ledger /n/x -port-file /n/x", "-port-file and -ledger are one file, /n/x; name two"),
+            ("-ledger /n/./x -config /n/x", "-config and -ledger are one file, /n/x; name two"),
+            ("-port-file /n/x -token-file /n/x", "-token-file and -port-file are one file, /n/x; name two"),
+        ] {
+            assert_eq!(read(line).unwrap().serve.check(), Err(wanted.to_owned()), "{line}");
+        }
+        for line in ["", "-host unix:/a.sock", "-port 0", "-config /n/x -timeline /n/x -ledger /n/y"] {
+            assert_eq!(read(line).unwrap().serve.check(), Ok(()), "{line}");
+        }
+    }
+
+    #[test]
     fn defaults_are_those_documented() {
         let serve = read("").unwrap().serve;
-        assert_eq!((serve.host.as_str(), serve.port, serve.seed), ("localhost", 8474, 1));
+        assert_eq!((serve.host.as_str(), serve.port, serve.seed), ("localhost", None, 1));
         assert_eq!(serve.buffer_limit.0, 128 << 20);
     }
 

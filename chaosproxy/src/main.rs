@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use chaosproxy::cli::{self, Access, Command, Serve};
 use chaosproxy::log::{self, Destination};
-use chaosproxy::{Server, Token, config, ctl, healthcheck, top};
+use chaosproxy::{AddressError, Builder, Server, Token, config, ctl, healthcheck, top};
 use mockreg_proto::ready_line::ReadyLine;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -79,6 +79,8 @@ fn ask(access: &Access, failure: u8, run: impl FnOnce(Option<Token>) -> anyhow::
 }
 
 fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
+    options.check().map_err(|problem| (USAGE, anyhow!(problem)))?;
+    let builder = api(options)?;
     if !options.log_stdout {
         log::start(Destination::StandardError);
     }
@@ -98,7 +100,7 @@ fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
     let token = token.map_err(|error| (USAGE, error.into()))?;
     // Caught from here on, so that a signal during the start is not lost.
     let waiting = Waiting::new(token.is_some()).map_err(|error| (ENVIRONMENT, error))?;
-    let server = start(options, specs, token).map_err(|error| (ENVIRONMENT, error))?;
+    let server = start(builder, options, specs, token).map_err(|error| (ENVIRONMENT, error))?;
     if let Some(path) = &options.timeline {
         begin_timeline(&server, path).map_err(|error| (USAGE, error))?;
     }
@@ -107,16 +109,25 @@ fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
         // The ready line is the first on standard output in any case.
         log::start(Destination::StandardOutput);
     }
-    while waiting.next() == Signal::Reload {
-        reload(&server, options.token_file.as_deref());
+    loop {
+        match (waiting.next(), &options.token_file) {
+            (Signal::HangUp, Some(path)) => reload(&server, path),
+            (signal @ (Signal::HangUp | Signal::Stop), _) => {
+                tracing::info!(by_hangup = signal == Signal::HangUp, "stopping");
+                break;
+            }
+        }
     }
+    let withdrawn = options.port_file.as_deref().map_or(Ok(()), |path| withdraw(&ready_line(&server), path));
     server.stop();
+    if let Err(error) = withdrawn {
+        tracing::warn!(%error, "the port file stays");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A token that cannot be read leaves the one before it in force: nobody is let in, or locked out, by a mistake.
-fn reload(server: &Server, token_file: Option<&Path>) {
-    let Some(path) = token_file else { return };
+fn reload(server: &Server, path: &Path) {
     match Token::read(path) {
         Ok(token) => {
             server.set_token(token);
@@ -126,18 +137,35 @@ fn reload(server: &Server, token_file: Option<&Path>) {
     }
 }
 
-fn start(options: &Serve, specs: Vec<chaosproxy::ProxySpec>, token: Option<Token>) -> anyhow::Result<Server> {
-    let mut builder = Server::builder()
+/// Where the API is to listen. A name that is none may be one tomorrow; a socket without a path is a mistake.
+fn api(options: &Serve) -> Result<Builder, (u8, anyhow::Error)> {
+    let builder = Server::builder();
+    if !options.host.starts_with("unix:") {
+        let address = api_address(&options.host, options.port.unwrap_or(cli::DEFAULT_PORT));
+        return Ok(builder.api(address.map_err(|error| (ENVIRONMENT, error))?));
+    }
+    builder.api_socket(&options.host).map_err(|error| {
+        let problem = match &error {
+            AddressError::Unix { problem, .. } => problem.clone(),
+            other => other.to_string(),
+        };
+        (USAGE, anyhow!("-host {:?}: {problem}", options.host))
+    })
+}
+
+fn start(
+    builder: Builder,
+    options: &Serve,
+    specs: Vec<chaosproxy::ProxySpec>,
+    token: Option<Token>,
+) -> anyhow::Result<Server> {
+    let mut builder = builder
         // Any 64-bit number is a seed; Go's flag is signed.
         .seed(options.seed as u64)
         .buffer_limit(options.buffer_limit.0)
         .strict_compat(options.strict_compat)
         .proxy_metrics(options.proxy_metrics)
         .runtime_metrics(options.runtime_metrics);
-    builder = match options.host.starts_with("unix:") {
-        true => builder.api_socket(&options.host).with_context(|| format!("-host {}", options.host))?,
-        false => builder.api(api_address(&options.host, options.port)?),
-    };
     if let Some(token) = token {
         builder = builder.token(token);
     }
@@ -148,7 +176,7 @@ fn start(options: &Serve, specs: Vec<chaosproxy::ProxySpec>, token: Option<Token
         builder = builder.threads(usize::from(threads));
     }
     if !options.strict_compat {
-        return Ok(specs.into_iter().fold(builder, chaosproxy::Builder::proxy).start()?);
+        return Ok(specs.into_iter().fold(builder, Builder::proxy).start()?);
     }
     // As the reference does: one that fails is told, and ends the list, and the server runs.
     let server = builder.start()?;
@@ -173,6 +201,10 @@ fn begin_timeline(server: &Server, path: &Path) -> anyhow::Result<()> {
 
 fn api_address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
     use std::net::ToSocketAddrs as _;
+    if host.is_empty() {
+        // As Go has it: everywhere, in both families where there are two.
+        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
+    }
     let found: Vec<_> = (host, port).to_socket_addrs().with_context(|| format!("-host {host}"))?.collect();
     let first = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
     first.copied().ok_or_else(|| anyhow!("-host {host}: no such host"))
@@ -181,9 +213,7 @@ fn api_address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
 /// The ready line, first on standard output and, whole or not at all, in a file. The file is there first, for
 /// those who read both.
 fn announce(server: &Server, port_file: Option<&Path>) -> anyhow::Result<()> {
-    let mut ready = ReadyLine::new("chaosproxy", env!("CARGO_PKG_VERSION"));
-    ready.api = Some(server.url());
-    let line = serde_json::to_string(&ready).context("ready line")? + "\n";
+    let line = ready_line(server);
     if let Some(path) = port_file {
         let partial = path.with_extension("partial");
         let written = fs::write(&partial, &line).and_then(|()| fs::rename(&partial, path));
@@ -194,10 +224,27 @@ fn announce(server: &Server, port_file: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Removes the file of the ready line, so that nobody takes it for that of a server that runs. One that another server
+/// has written meanwhile stays.
+fn withdraw(line: &str, path: &Path) -> std::io::Result<()> {
+    match fs::read(path) {
+        Ok(found) if found == line.as_bytes() => fs::remove_file(path),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn ready_line(server: &Server) -> String {
+    let mut ready = ReadyLine::new("chaosproxy", env!("CARGO_PKG_VERSION"));
+    ready.api = Some(server.url());
+    serde_json::to_string(&ready).expect("a ready line has string keys only") + "\n"
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Signal {
-    /// SIGHUP.
-    Reload,
+    /// SIGHUP: the terminal is gone, or what can be read again is to be.
+    HangUp,
     /// Ctrl-C or SIGTERM.
     Stop,
 }
@@ -208,14 +255,14 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Catches signals on a thread of its own; a second one to stop ends the program at once. SIGHUP is caught only
-    /// where there is something to be read again.
+    /// Catches signals on a thread of its own; a second one to stop ends the program at once. SIGHUP is left alone
+    /// where the program was started to ignore it, as by `nohup`, and has nothing to read again.
     fn new(reloads: bool) -> anyhow::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("signals")?;
         let (mut interrupt, mut terminate, mut hangup) = {
             let _inside = runtime.enter();
-            let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
+            let hangup = (reloads || !ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hangup)
         };
         let (tell, signals) = std::sync::mpsc::sync_channel(1);
@@ -227,7 +274,7 @@ impl Waiting {
                         _ = terminate.recv() => break,
                         () = next(&mut hangup) => {
                             // One that is still to be looked at is enough.
-                            let _in_any_case = tell.try_send(Signal::Reload);
+                            let _in_any_case = tell.try_send(Signal::HangUp);
                         }
                     }
                 }
@@ -252,4 +299,12 @@ async fn next(signals: &mut Option<tokio::signal::unix::Signal>) {
         Some(signals) => drop(signals.recv().await),
         None => std::future::pending().await,
     }
+}
+
+/// Whether whoever started this program has had it ignore SIGHUP. Where the system does not say, it has not.
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signal 1 is the lowest bit of the mask.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

@@ -53,9 +53,66 @@ fn it_says_where_it_listens_and_stops_on_sigterm() {
     let pid = rustix::process::Pid::from_child(&running.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert!(!std::path::Path::new(ports).exists(), "the file of a server that is gone is gone");
     let mut log = String::new();
     running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(!log.contains("panicked"), "{log}");
+}
+
+fn tell(running: &Running, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(&running.0), signal).unwrap();
+}
+
+#[test]
+fn a_hangup_stops_it_in_order_where_there_is_nothing_to_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("api.sock");
+    let host = format!("unix:{}", socket.display());
+    let mut running = Running(program(&["-host", &host]).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(socket.exists(), "{line}");
+    tell(&running, rustix::process::Signal::HUP);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert!(!socket.exists(), "a socket's file goes with its server");
+}
+
+#[test]
+fn started_to_ignore_hangups_it_does() {
+    let ready = |command: &mut Command| {
+        let (running, api, _) = started(command);
+        tell(&running, rustix::process::Signal::HUP);
+        (running, api)
+    };
+    let mut shell = Command::new("sh");
+    let program = format!("trap '' HUP; exec {} -port 0", env!("CARGO_BIN_EXE_chaosproxy"));
+    let shell = shell.args(["-c", &program]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut running, api) = ready(shell);
+    assert_eq!(http(api, "GET", "/version", &[], "").status, 200);
+    tell(&running, rustix::process::Signal::TERM);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_port_file_of_another_server_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ready.json");
+    let (mut running, ..) = started(&mut program(&["-port", "0", "-port-file", file.to_str().unwrap()]));
+    std::fs::write(&file, "another's").unwrap();
+    tell(&running, rustix::process::Signal::TERM);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "another's");
+}
+
+#[test]
+fn without_a_host_the_api_is_everywhere() {
+    let (_running, api, _) = started(&mut program(&["-host=", "-port=0"]));
+    assert!(api.ip().is_unspecified(), "{api}");
+    let families = if api.is_ipv6() { vec!["127.0.0.1", "::1"] } else { vec!["127.0.0.1"] };
+    for loopback in families {
+        let api = (loopback.parse::<std::net::IpAddr>().unwrap(), api.port()).into();
+        assert_eq!(http(api, "GET", "/version", &[], "").status, 200, "{loopback}");
+    }
 }
 
 #[test]
@@ -114,6 +171,10 @@ fn mistakes_are_exit_2_and_named() {
         (vec!["-port", "x"], "invalid value 'x'"),
         (vec!["-config", "/nonexistent.json"], "/nonexistent.json"),
         (vec!["-config", bad], "bad.json:2:12: proxy 1: "),
+        (vec!["-host", "unix:"], "chaosproxy: -host \"unix:\": missing path; write it like unix:/run/"),
+        (vec!["-host", "unix:/nonexistent/api", "-port", "9999"], "-port 9999 is of a host"),
+        (vec!["-ledger", "/nonexistent/f", "-port-file", "/nonexistent/f"], "are one file"),
+        (vec!["-port", "0", "helthcheck"], "helthcheck"),
     ] {
         let (code, output, error) = run(&arguments);
         assert_eq!((code, output.as_str()), (Some(2), ""), "{arguments:?}");

@@ -80,6 +80,9 @@ impl Manner {
         if let Some((field, _)) = given.filter(|_| kind != OutageKind::Flap) {
             return Err(format!("{field} is of a flap, not of {}", kind.name()));
         }
+        if self.share.is_some() && kind != OutageKind::Partial {
+            return Err(format!("share is of a partial outage, not of {}", kind.name()));
+        }
         match kind {
             OutageKind::Partial => Ok(Self { share: Some(self.share.unwrap_or(DEFAULT_SHARE)), ..self }),
             OutageKind::Flap => {
@@ -90,7 +93,7 @@ impl Manner {
                         Err(format!("period_ms must be at least {LEAST_PERIOD_MS}"))
                     }
                     Some(_) if !(duty > 0.0 && duty < 1.0) => Err("duty must be between 0 and 1".to_owned()),
-                    Some(_) => Ok(Self { share: None, duty: Some(duty), ..self }),
+                    Some(_) => Ok(Self { duty: Some(duty), ..self }),
                 }
             }
             _ => Ok(Self::default()),
@@ -215,6 +218,28 @@ impl Outages {
         manner: Manner,
         for_ms: Option<u64>,
     ) -> Outage {
+        let outage = self.hold(proxy, kind, manner, for_ms).await;
+        if let Some(for_ms) = for_ms.filter(|_| !kind.is_instant()) {
+            let (outages, id) = (Arc::clone(self), outage.id);
+            let task = tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(for_ms)).await;
+                let _ended_by_hand = outages.end(id).await;
+            });
+            if let Some(ordered) = self.list().get_mut(&id) {
+                ordered.ending = Some(task.abort_handle());
+            }
+        }
+        outage
+    }
+
+    /// The same, but whoever calls ends it: `for_ms` is only shown.
+    pub(crate) async fn hold(
+        &self,
+        proxy: Arc<Proxy>,
+        kind: OutageKind,
+        manner: Manner,
+        for_ms: Option<u64>,
+    ) -> Outage {
         let id = self.register(&proxy, kind, manner, for_ms);
         if kind == OutageKind::Flap {
             self.flap(&proxy, id, manner).await;
@@ -223,15 +248,6 @@ impl Outages {
         }
         if kind.is_instant() {
             self.mark_ended(id);
-        } else if let Some(for_ms) = for_ms {
-            let outages = Arc::clone(self);
-            let task = tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(for_ms)).await;
-                let _ended_by_hand = outages.end(id).await;
-            });
-            if let Some(ordered) = self.list().get_mut(&id) {
-                ordered.ending = Some(task.abort_handle());
-            }
         }
         self.list().get(&id).expect("registered above, and only ended ones are forgotten").outage.clone()
     }
@@ -428,7 +444,14 @@ mod tests {
             assert!(error.starts_with(wanted), "{error}");
         }
         let filled = Manner { period_ms: Some(1000), ..Manner::default() }.of(OutageKind::Flap).unwrap();
+        let half = Manner { share: Some(0.5), ..Manner::default() };
         assert_eq!((filled.duty, filled.period_ms), (Some(0.5), Some(1000)));
         assert_eq!(Manner::default().of(OutageKind::Partial).unwrap().share, Some(0.5));
     }
 }
+            (half, OutageKind::Down, "share is of a partial outage, not of down"),
+            (
+                Manner { share: half.share, ..flap(1000, 0.5) },
+                OutageKind::Flap,
+                "share is of a partial outage, not of flap",
+            ),

@@ -194,7 +194,21 @@ impl Proxy {
         if state.position(&toxic.name()).is_ok() {
             return Err(ProxyError::ToxicExists);
         }
-        let stream = toxic.stream_as_spelt().into();
+        let (stream, only) = (toxic.stream_as_spelt().into(), Arc::new(toxic.only.clone()));
+        let toxic = self.make(toxic)?;
+        let entry = Entry { id: state.next_id, revision: 0, toxic, stream, only };
+        state.next_id += 1;
+        self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
+        state.toxics.push(entry.clone());
+        self.publish(&state).await;
+        Ok(entry)
+    }
+
+    /// A toxic as it would be here, added to nothing.
+    ///
+    /// # Errors
+    /// It is of another protocol, or the attributes make no sense.
+    pub(crate) fn make(&self, toxic: &Toxic) -> Result<chaosproxy_path::Toxic, ProxyError> {
         let is_strict = self.live.ground.strict_compat;
         // The reference has this one for streams.
         let is_known = is_strict && matches!(toxic.attributes, Attributes::PacketLoss { .. });
@@ -206,14 +220,13 @@ impl Proxy {
                 "only.sni is of connections; datagrams (udp://) are not looked into",
             ));
         }
-        let only = Arc::new(toxic.only.clone());
-        let toxic = toxic.realise(self.protocol, is_strict)?;
-        let entry = Entry { id: state.next_id, revision: 0, toxic, stream, only };
-        state.next_id += 1;
-        self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
-        state.toxics.push(entry.clone());
-        self.publish(&state).await;
-        Ok(entry)
+        Ok(toxic.realise(self.protocol, is_strict)?)
+    }
+
+    /// The toxic of that name as it is now.
+    pub(crate) async fn toxic(&self, name: &str) -> Option<chaosproxy_path::Toxic> {
+        let state = self.state.lock().await;
+        state.position(name).ok().map(|index| state.toxics[index].toxic.clone())
     }
 
     /// What it carries.

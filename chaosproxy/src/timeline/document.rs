@@ -109,7 +109,7 @@ pub enum TimelineState {
     Idle,
     /// Started.
     Running,
-    /// Every event is done.
+    /// Every event is over.
     Finished,
 }
 
@@ -123,6 +123,15 @@ pub enum EventState {
     Active,
     /// Over.
     Done,
+    /// It could not happen, or not to its end.
+    Failed,
+}
+
+impl EventState {
+    /// Whether nothing comes of it any more.
+    pub(super) const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed)
+    }
 }
 
 /// When an event is to begin.

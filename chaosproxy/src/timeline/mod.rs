@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::outage::{DEFAULT_SHARE, Manner, OutageKind};
 use crate::proxies::Proxies;
+use crate::proxy::Proxy;
+use crate::toxic::Toxic;
 
 use document::EVENTS;
 pub use document::{
@@ -62,6 +64,10 @@ impl Schedule {
         for (index, event) in timeline.events.iter().enumerate() {
             let plan = self.plan(index, event).await;
             plans.push(plan.map_err(|problem| TimelineError::Event { index, problem })?);
+        }
+        for (index, plan) in plans.iter().enumerate() {
+            let possible = check_ramp(plan, &plans).await;
+            possible.map_err(|problem| TimelineError::Event { index, problem })?;
         }
         self.replace(&plans)?;
         for plan in &plans {
@@ -140,7 +146,10 @@ impl Schedule {
         let planned = match (event.at_ms, event.after_bytes) {
             (Some(at), None) => Planned::AtMs(at),
             (None, Some(bytes)) => Planned::AfterBytes(bytes),
-            _ => return Err("needs one of at_ms and after_bytes".to_owned()),
+            (None, None) => return Err("needs one of at_ms and after_bytes".to_owned()),
+            (Some(_), Some(_)) => {
+                return Err("has two of at_ms and after_bytes, and begins by one".to_owned());
+            }
         };
         let manner = Manner {
             share: event.share,
@@ -151,32 +160,70 @@ impl Schedule {
         if event.outage.is_none() && manner != Manner::default() {
             return Err("share, period_ms, duty and seeded_phase are of outages".to_owned());
         }
-        let action = match (&event.outage, &event.toxic, &event.ramp) {
-            (Some(kind), None, None) => {
-                let kind = OutageKind::parse(kind)?;
-                Action::Outage(kind, manner.of(kind)?)
-            }
-            (None, None, Some(ramp)) => {
-                if !(ramp.from.is_finite() && ramp.to.is_finite()) {
-                    return Err("ramp.from and ramp.to must be numbers".to_owned());
-                }
-                Action::Ramp(ramp.clone())
-            }
-            (None, Some(toxic), None) => Action::Toxic(
-                api::toxic_of(toxic, proxy.protocol(), self.proxies.ground.strict_compat)
-                    .map_err(|error| error.to_string())?,
-            ),
-            _ => return Err("needs one of outage, toxic and ramp".to_owned()),
-        };
+        let action = self.action(event, manner, &proxy)?;
         let instant = matches!(action, Action::Outage(kind, _) if kind.is_instant());
-        if event.for_ms.is_none() && !instant {
-            return Err("needs for_ms".to_owned());
+        match event.for_ms {
+            None if !instant => return Err("needs for_ms".to_owned()),
+            Some(0) if !instant => return Err("for_ms must be at least 1: nothing lasts no time".to_owned()),
+            _ => {}
         }
         Ok(Plan { index, proxy, planned, for_ms: event.for_ms, action })
+    }
+
+    fn action(&self, event: &TimelineEvent, manner: Manner, proxy: &Proxy) -> Result<Action, String> {
+        match (&event.outage, &event.toxic, &event.ramp) {
+            (Some(kind), None, None) => {
+                let kind = OutageKind::parse(kind)?;
+                Ok(Action::Outage(kind, manner.of(kind)?))
+            }
+            (None, None, Some(ramp)) if !(ramp.from.is_finite() && ramp.to.is_finite()) => {
+                Err("ramp.from and ramp.to must be numbers".to_owned())
+            }
+            (None, None, Some(ramp)) => Ok(Action::Ramp(ramp.clone())),
+            (None, Some(toxic), None) => {
+                let toxic = api::toxic_of(toxic, proxy.protocol(), self.proxies.ground.strict_compat)
+                    .map_err(|error| error.problem().to_owned())?;
+                proxy.make(&toxic).map_err(|error| error.to_string())?;
+                Ok(Action::Toxic(toxic))
+            }
+            (None, None, None) => Err("needs one of outage, toxic and ramp".to_owned()),
+            _ => Err("has two of outage, toxic and ramp, and is to be one; make two events of it".to_owned()),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Fields are replaced whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses a ramp that none of the toxics it may be about can follow: the one that its proxy has under that name, and
+/// those that the timeline adds. Without any, whatever comes by then is not known yet.
+async fn check_ramp(plan: &Plan, all: &[Plan]) -> Result<(), String> {
+    let Action::Ramp(ramp) = &plan.action else { return Ok(()) };
+    let added = all.iter().filter(|other| other.proxy.live.name == plan.proxy.live.name);
+    let added = added.filter_map(|other| match &other.action {
+        Action::Toxic(toxic) if toxic.name() == ramp.toxic => Some(toxic.clone()),
+        _ => None,
+    });
+    let there = plan.proxy.toxic(&ramp.toxic).await;
+    let there = there.map(|toxic| Toxic::new(toxic.attributes().clone()).toxicity(toxic.toxicity()));
+    let mut result = Ok(());
+    for toxic in there.into_iter().chain(added) {
+        result = follows(&plan.proxy, toxic, ramp);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// Whether a toxic can have both ends of a ramp; what is between them it can have then, too.
+fn follows(proxy: &Proxy, mut toxic: Toxic, ramp: &Ramp) -> Result<(), String> {
+    for value in [ramp.from, ramp.to] {
+        api::set_attribute(&ramp.attribute, value, &mut toxic.attributes, &mut toxic.toxicity)
+            .map_err(|error| error.problem().to_owned())?;
+        proxy.make(&toxic).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }

@@ -35,6 +35,17 @@ pub(super) struct Plan {
     pub(super) action: Action,
 }
 
+impl Plan {
+    /// What it does, as it is shown.
+    fn what(&self) -> String {
+        match &self.action {
+            Action::Outage(kind, _) => format!("outage:{}", kind.name()),
+            Action::Toxic(toxic) => format!("toxic:{}", toxic.name()),
+            Action::Ramp(ramp) => format!("ramp:{}.{}", ramp.toxic, ramp.attribute),
+        }
+    }
+}
+
 /// Where events write down how they go.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -46,11 +57,7 @@ impl Board {
         let event = |plan: &Plan| EventView {
             index: plan.index,
             proxy: plan.proxy.live.name.to_string(),
-            what: match &plan.action {
-                Action::Outage(kind, _) => format!("outage:{}", kind.name()),
-                Action::Toxic(toxic) => format!("toxic:{}", toxic.name()),
-                Action::Ramp(ramp) => format!("ramp:{}.{}", ramp.toxic, ramp.attribute),
-            },
+            what: plan.what(),
             planned: plan.planned,
             for_ms: plan.for_ms,
             state: EventState::Pending,
@@ -64,9 +71,7 @@ impl Board {
     pub(super) fn state(&self, is_started: bool) -> TimelineState {
         match is_started {
             false => TimelineState::Idle,
-            true if self.events().iter().all(|event| event.state == EventState::Done) => {
-                TimelineState::Finished
-            }
+            true if self.events().iter().all(|event| event.state.is_over()) => TimelineState::Finished,
             true => TimelineState::Running,
         }
     }
@@ -93,14 +98,18 @@ impl Run {
         if !self.triggered().await {
             return;
         }
-        match self.begin().await {
-            Ok(()) => {}
+        let result = self.begin().await;
+        let (event, proxy, what) = (self.plan.index, &*self.plan.proxy.live.name, self.plan.what());
+        match result {
+            Ok(()) => {
+                tracing::info!(event, proxy, what, "timeline event ended");
+                self.note(|event, now| (event.state, event.ended_ms) = (EventState::Done, Some(now)));
+            }
             Err(error) => {
-                self.note(|event, _| (event.state, event.error) = (EventState::Done, Some(error)));
-                return;
+                tracing::warn!(event, proxy, what, error, "timeline event failed");
+                self.note(|event, _| (event.state, event.error) = (EventState::Failed, Some(error)));
             }
         }
-        self.note(|event, now| (event.state, event.ended_ms) = (EventState::Done, Some(now)));
     }
 
     /// Waits for its time; false if the timeline was ended before.
@@ -125,7 +134,7 @@ impl Run {
             Action::Outage(kind, manner) => {
                 self.note_start();
                 let proxy = Arc::clone(&self.plan.proxy);
-                let outage = self.proxies.outages.begin(proxy, kind, manner, None).await;
+                let outage = self.proxies.outages.hold(proxy, kind, manner, self.plan.for_ms).await;
                 if !kind.is_instant() {
                     self.last().await;
                     let _ended_by_hand = self.proxies.outages.end(outage.id).await;
@@ -157,7 +166,8 @@ impl Run {
             let change = |attributes: &mut _, toxicity: &mut _| {
                 api::set_attribute(&ramp.attribute, value, attributes, toxicity)
             };
-            self.plan.proxy.update_toxic(&ramp.toxic, change).await.map_err(|error| error.to_string())?;
+            let updated = self.plan.proxy.update_toxic(&ramp.toxic, change).await;
+            updated.map_err(|error| error.problem().to_owned())?;
             if step == 0 {
                 self.note_start();
             }
@@ -167,6 +177,8 @@ impl Run {
 
     fn note_start(&self) {
         self.note(|event, now| (event.state, event.started_ms) = (EventState::Active, Some(now)));
+        let (event, proxy, what) = (self.plan.index, &*self.plan.proxy.live.name, self.plan.what());
+        tracing::info!(event, proxy, what, "timeline event began");
     }
 
     /// Waits as long as it lasts, or until the timeline is ended.

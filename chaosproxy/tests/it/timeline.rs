@@ -129,13 +129,35 @@ fn events_that_cannot_be_are_refused() {
         json!({"proxy": "none", "at_ms": 0, "for_ms": 1, "outage": "down"}),
         "events[1]: there is no proxy none",
     );
-    refuse(json!({"proxy": "source", "for_ms": 1, "outage": "down"}), "one of at_ms and after_bytes");
+    refuse(json!({"proxy": "source", "for_ms": 1, "outage": "down"}), "needs one of at_ms and after_bytes");
     refuse(
         json!({"proxy": "source", "at_ms": 0, "after_bytes": 1, "for_ms": 1, "outage": "down"}),
-        "one of at_ms",
+        "has two of at_ms and after_bytes",
     );
     refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1}), "one of outage, toxic and ramp");
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "down", "toxic": {"type": "noop"}}),
+        "events[1]: has two of outage, toxic and ramp",
+    );
     refuse(json!({"proxy": "source", "at_ms": 0, "outage": "down"}), "needs for_ms");
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 0, "outage": "down"}),
+        "for_ms must be at least 1",
+    );
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "down", "share": 0.5}),
+        "share is of a partial outage, not of down",
+    );
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 1,
+               "toxic": {"type": "latency", "attributes": {"latency": -5}}}),
+        "events[1]: attribute latency of a latency toxic",
+    );
+    refuse(
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 1,
+               "toxic": {"type": "latency", "attributes": {"latency": "long"}}}),
+        "events[1]: json: cannot unmarshal string into Go struct field",
+    );
     refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "flap"}), "a flap needs period_ms");
     refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outage": "dawn"}), "unknown outage kind dawn");
     refuse(
@@ -150,4 +172,65 @@ fn events_that_cannot_be_are_refused() {
     refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1, "outagge": "down"}), "did you mean `outage`?");
     refuse(json!({"proxy": "source", "at_ms": -1, "for_ms": 1, "outage": "down"}), "request body:1:");
     assert_eq!(server.timeline().events.len(), 0, "nothing was put");
+}
+
+#[test]
+fn a_ramp_that_its_toxic_cannot_follow_is_refused_where_that_is_known() {
+    let (server, proxy) = proxied(echo());
+    let put = |events: serde_json::Value| {
+        let answer = http(server.api_addr(), "PUT", "/timeline", &[], &json!({"events": events}).to_string());
+        (answer.status, answer.body)
+    };
+    let ramp = |attribute: &str, to: f64| {
+        json!({"proxy": "source", "at_ms": 0, "for_ms": 10,
+               "ramp": {"toxic": "slow", "attribute": attribute, "from": 0.0, "to": to}})
+    };
+    let come = |kind: &str| json!({"proxy": "source", "at_ms": 0, "for_ms": 10, "toxic": {"type": kind, "name": "slow"}});
+    assert_eq!(put(json!([ramp("rate", 1.0)])).0, 200, "what comes until then is not known");
+    let (status, said) = put(json!([ramp("rate", 1.0), come("latency")]));
+    assert!(status == 400 && said.contains("events[0]: a latency toxic has no number rate"), "{said}");
+    assert_eq!(put(json!([ramp("rate", 1.0), come("bandwidth")])).0, 200);
+    proxy.add(chaosproxy::Toxic::latency(ms(1), ms(0)).named("slow")).unwrap();
+    for (attribute, to, part) in [
+        ("rate", 1.0, "events[0]: a latency toxic has no number rate to be moved"),
+        ("latency", -1.0, "events[0]: attribute latency of a latency toxic"),
+    ] {
+        let (status, said) = put(json!([ramp(attribute, to)]));
+        assert!(status == 400 && said.contains(part), "{status} {said}");
+    }
+    assert_eq!(put(json!([ramp("latency", 3.0), ramp("toxicity", 1.0)])).0, 200);
+    // A toxic that will be replaced by one that can follow.
+    assert_eq!(put(json!([ramp("rate", 1.0), come("bandwidth")])).0, 200);
+}
+
+#[test]
+fn an_event_that_could_not_happen_has_failed_and_says_why() {
+    let (server, _proxy) = proxied(echo());
+    let events = json!({"events": [
+        {"proxy": "source", "at_ms": 0, "for_ms": 1,
+         "ramp": {"toxic": "none", "attribute": "latency", "from": 0, "to": 1}},
+        {"proxy": "source", "at_ms": 0, "outage": "reset_all"},
+    ]});
+    let api = server.api_addr();
+    assert_eq!(http(api, "PUT", "/timeline", &[], &events.to_string()).status, 200);
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 200);
+    eventually("it is finished", || server.timeline().state == chaosproxy::TimelineState::Finished);
+    let view = http(api, "GET", "/timeline", &[], "").json();
+    let (failed, done) = (&view["events"][0], &view["events"][1]);
+    assert_eq!((&failed["state"], &failed["error"]), (&json!("failed"), &json!("toxic not found")));
+    assert_eq!((&done["state"], &done["error"]), (&json!("done"), &json!(null)));
+}
+
+#[test]
+fn an_outage_of_a_timeline_shows_how_long_it_lasts() {
+    let (server, _proxy) = proxied(echo());
+    let events = json!({"events": [{"proxy": "source", "at_ms": 0, "for_ms": 600_000, "outage": "silent"}]});
+    let api = server.api_addr();
+    assert_eq!(http(api, "PUT", "/timeline", &[], &events.to_string()).status, 200);
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 200);
+    let outages = || http(api, "GET", "/outages", &[], "").json()["outages"].clone();
+    eventually("it has begun", || outages()[0]["state"] == "active");
+    assert_eq!(outages()[0]["for_ms"], 600_000);
+    assert_eq!(http(api, "DELETE", "/timeline", &[], "").status, 204);
+    assert_eq!(outages()[0]["state"], "ended");
 }

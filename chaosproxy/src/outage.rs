@@ -280,6 +280,16 @@ impl Outages {
             started_ms: self.clock.now_ms(),
             ended_ms: None,
         };
+        tracing::info!(
+            outage = id,
+            proxy = outage.proxy,
+            kind = kind.name(),
+            for_ms,
+            share = manner.share,
+            period_ms = manner.period_ms,
+            duty = manner.duty,
+            "outage began"
+        );
         list.insert(id, Ordered { outage, proxy: Arc::clone(proxy), ending: None, flapping: None });
         id
     }
@@ -333,6 +343,7 @@ impl Outages {
         if let Some(ordered) = list.get_mut(&id).filter(|o| o.outage.state == OutageState::Active) {
             ordered.outage.state = OutageState::Ended;
             ordered.outage.ended_ms = Some(self.clock.now_ms());
+            tracing::info!(outage = id, proxy = ordered.outage.proxy, "outage ended");
         }
         if let Some(ending) = list.get_mut(&id).and_then(|ordered| ordered.ending.take()) {
             // Harmless when it is that task that marks the end: nothing is left for it to do.
@@ -433,25 +444,25 @@ mod tests {
     #[test]
     fn manners_that_cannot_be_say_what_would_be_right() {
         let share = Manner { share: Some(2.0), ..Manner::default() };
+        let half = Manner { share: Some(0.5), ..Manner::default() };
         for (manner, kind, wanted) in [
             (share, OutageKind::Partial, "share must be above 0 and at most 1"),
             (Manner::default(), OutageKind::Flap, "a flap needs period_ms"),
             (flap(9, 0.5), OutageKind::Flap, "period_ms must be at least 10"),
             (flap(1000, 1.0), OutageKind::Flap, "duty must be between 0 and 1"),
             (flap(1000, 0.5), OutageKind::Down, "period_ms is of a flap, not of down"),
-        ] {
-            let error = manner.of(kind).unwrap_err();
-            assert!(error.starts_with(wanted), "{error}");
-        }
-        let filled = Manner { period_ms: Some(1000), ..Manner::default() }.of(OutageKind::Flap).unwrap();
-        let half = Manner { share: Some(0.5), ..Manner::default() };
-        assert_eq!((filled.duty, filled.period_ms), (Some(0.5), Some(1000)));
-        assert_eq!(Manner::default().of(OutageKind::Partial).unwrap().share, Some(0.5));
-    }
-}
             (half, OutageKind::Down, "share is of a partial outage, not of down"),
             (
                 Manner { share: half.share, ..flap(1000, 0.5) },
                 OutageKind::Flap,
                 "share is of a partial outage, not of flap",
             ),
+        ] {
+            let error = manner.of(kind).unwrap_err();
+            assert!(error.starts_with(wanted), "{error}");
+        }
+        let filled = Manner { period_ms: Some(1000), ..Manner::default() }.of(OutageKind::Flap).unwrap();
+        assert_eq!((filled.duty, filled.period_ms), (Some(0.5), Some(1000)));
+        assert_eq!(Manner::default().of(OutageKind::Partial).unwrap().share, Some(0.5));
+    }
+}

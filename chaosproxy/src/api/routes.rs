@@ -1,4 +1,5 @@
-//! The routes: a table of paths and methods, and one handler each.
+//! The routes: a table of paths and methods, and one handler each. Each change that is made is logged, names as texts
+//! in quotes, so that none can pass for a line of its own.
 
 use std::sync::Arc;
 
@@ -115,7 +116,9 @@ impl Handler {
                 Ok(proxy(core, StatusCode::OK, &core.proxies.get(name).await?.view().await))
             }
             (E::Proxy(name), Verb::Delete) => {
-                core.proxies.remove(name).await.map_err(Into::into).map(|()| empty())
+                core.proxies.remove(name).await?;
+                tracing::info!(proxy = name, "proxy deleted");
+                Ok(empty())
             }
             (E::Proxy(name), _) => update_proxy(core, name, body).await,
             (E::Toxics(name), Verb::Show) => {
@@ -124,11 +127,17 @@ impl Handler {
             (E::Toxics(name), _) => create_toxic(core, name, body).await,
             (E::Toxic(name, toxic), Verb::Show) => show_toxic(core, name, toxic).await,
             (E::Toxic(name, toxic), Verb::Delete) => {
-                core.proxies.get(name).await?.remove_toxic(toxic).await.map_err(Into::into).map(|()| empty())
+                core.proxies.get(name).await?.remove_toxic(toxic).await?;
+                tracing::info!(proxy = name, toxic, "toxic removed");
+                Ok(empty())
             }
             (E::Toxic(name, toxic), _) => update_toxic(core, name, toxic, body).await,
             (E::Populate, _) => populate(core, body).await,
-            (E::Reset, _) => core.proxies.reset().await.map_err(Into::into).map(|()| empty()),
+            (E::Reset, _) => {
+                core.proxies.reset().await?;
+                tracing::info!("all proxies reset");
+                Ok(empty())
+            }
             (E::Version, _) => Ok(version()),
             (E::Metrics, _) => Ok(metrics(core).await),
             (E::Health, _) => Ok(json(core, StatusCode::OK, &serde_json::json!({"status": "ok"}))),
@@ -144,11 +153,13 @@ impl Handler {
             (E::Timeline, Verb::Put) => put_timeline(core, body).await,
             (E::Timeline, Verb::Delete) => {
                 core.timeline.clear().await;
+                tracing::info!("timeline deleted");
                 Ok(empty())
             }
             (E::Timeline, _) => Ok(json(core, StatusCode::OK, &core.timeline.view())),
             (E::TimelineStart, _) => {
                 core.timeline.start()?;
+                tracing::info!("timeline started");
                 Ok(json(core, StatusCode::OK, &core.timeline.view()))
             }
         }
@@ -158,13 +169,28 @@ impl Handler {
 async fn create_proxy(core: &Core, body: &[u8]) -> Answer {
     let spec = model::proxy_spec(&model::first_value(body)?)?;
     let view = core.proxies.create(&spec).await?.view().await;
+    tracing::info!(
+        proxy = view.name,
+        listen = view.listen,
+        upstream = view.upstream,
+        enabled = view.enabled,
+        "proxy created"
+    );
     Ok(proxy(core, StatusCode::CREATED, &view))
 }
 
 async fn update_proxy(core: &Core, name: &str, body: &[u8]) -> Answer {
     core.proxies.get(name).await?;
     let update = model::proxy_update(&model::first_value(body)?)?;
-    Ok(proxy(core, StatusCode::OK, &core.proxies.update(name, &update).await?))
+    let view = core.proxies.update(name, &update).await?;
+    tracing::info!(
+        proxy = view.name,
+        listen = view.listen,
+        upstream = view.upstream,
+        enabled = view.enabled,
+        "proxy updated"
+    );
+    Ok(proxy(core, StatusCode::OK, &view))
 }
 
 async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
@@ -175,7 +201,9 @@ async fn create_toxic(core: &Core, name: &str, body: &[u8]) -> Answer {
         return Err(ProxyError::ToxicExists.into());
     }
     model::create_attributes(&value, &mut toxic.attributes)?;
-    Ok(json(core, StatusCode::OK, &ToxicJson(&proxy.add_toxic(&toxic).await?)))
+    let entry = proxy.add_toxic(&toxic).await?;
+    tracing::info!(proxy = name, toxic = %model::text_of(&ToxicJson(&entry)), "toxic added");
+    Ok(json(core, StatusCode::OK, &ToxicJson(&entry)))
 }
 
 async fn show_toxic(core: &Core, name: &str, toxic: &str) -> Answer {
@@ -196,6 +224,7 @@ async fn update_toxic(core: &Core, name: &str, toxic: &str, body: &[u8]) -> Answ
         if core.is_strict() { Ok(()) } else { refused.clone() }
     };
     let entry = proxy.update_toxic::<ApiError>(toxic, change).await?;
+    tracing::info!(proxy = name, toxic = %model::text_of(&ToxicJson(&entry)), "toxic updated");
     refused?;
     Ok(json(core, StatusCode::OK, &ToxicJson(&entry)))
 }
@@ -216,6 +245,10 @@ async fn populate(core: &Core, body: &[u8]) -> Answer {
         }
         Err(error) => (Vec::new(), Some(error)),
     };
+    if !views.is_empty() {
+        let names: Vec<_> = views.iter().map(|view| &view.name).collect();
+        tracing::info!(proxies = ?names, error = error.as_ref().map(|error| error.problem()), "proxies populated");
+    }
     let status = error.as_ref().map_or(StatusCode::CREATED, |error| error.status);
     let proxies = views.iter().map(|view| shown(core, view)).collect();
     let proxies = Some(proxies).filter(|proxies: &Vec<_>| !proxies.is_empty());
@@ -257,6 +290,7 @@ async fn put_timeline(core: &Core, body: &[u8]) -> Answer {
     let timeline: Timeline = mockreg_proto::document::read("request body", text)
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
     core.timeline.put(&timeline).await?;
+    tracing::info!(events = timeline.events.len(), "timeline put");
     Ok(json(core, StatusCode::OK, &core.timeline.view()))
 }
 

@@ -109,7 +109,7 @@ async fn converse(socket: Socket, desk: Desk) {
 }
 
 async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin, desk: Desk) {
-    let service = hyper::service::service_fn(move |request| answer(desk.clone(), request));
+    let service = hyper::service::service_fn(move |request| logged(desk.clone(), request));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -118,6 +118,15 @@ async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin, desk: Des
     if let Err(error) = served.await {
         tracing::debug!(%error, "API connection ended early");
     }
+}
+
+async fn logged(desk: Desk, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let response = answer(desk, request).await;
+    if let Ok(response) = &response {
+        tracing::debug!(%method, %uri, status = response.status().as_u16(), "API request");
+    }
+    response
 }
 
 async fn answer(desk: Desk, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

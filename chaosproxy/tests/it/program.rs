@@ -322,6 +322,75 @@ fn logs_go_where_they_are_sent_and_an_unknown_level_is_told() {
     }
 }
 
+/// What the program says on standard error while the API is asked for these.
+fn log_of(level: &str, calls: &[(&str, &str, &str)]) -> String {
+    let mut command = program(&["-port", "0"]);
+    let (mut running, api, _) = started(command.env("LOG_LEVEL", level));
+    for (method, path, body) in calls {
+        let answer = http(api, method, path, &[], body);
+        assert!(answer.status < 300, "{method} {path}: {answer:?}");
+    }
+    tell(&running, rustix::process::Signal::TERM);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    let mut log = String::new();
+    running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    log
+}
+
+#[test]
+fn each_change_is_a_line_of_the_log() {
+    let event = r#"{"events":[{"proxy":"p\nq","at_ms":600000,"for_ms":9,"outage":"silent"}]}"#;
+    let calls = [
+        ("POST", "/proxies", r#"{"name":"p\nq","listen":"127.0.0.1:0","upstream":"u:1"}"#),
+        ("POST", "/proxies/p%0Aq", r#"{"enabled":true}"#),
+        ("POST", "/proxies/p%0Aq/toxics", r#"{"type":"latency","name":"slow","attributes":{"latency":7}}"#),
+        ("POST", "/proxies/p%0Aq/toxics/slow", r#"{"attributes":{"latency":8}}"#),
+        ("DELETE", "/proxies/p%0Aq/toxics/slow", ""),
+        ("POST", "/outages", r#"{"proxy":"p\nq","kind":"silent","for_ms":600000}"#),
+        ("DELETE", "/outages/1", ""),
+        ("PUT", "/timeline", event),
+        ("POST", "/timeline/start", ""),
+        ("DELETE", "/timeline", ""),
+        ("POST", "/reset", ""),
+        ("POST", "/populate", r#"[{"name":"q","listen":"127.0.0.1:0","upstream":"u:1"}]"#),
+        ("DELETE", "/proxies/p%0Aq", ""),
+        ("GET", "/proxies", ""),
+    ];
+    let log = log_of("", &calls);
+    let wanted = [
+        r#"INFO chaosproxy::api::routes: proxy created proxy="p\nq" listen="127.0.0.1:"#,
+        r#"proxy updated proxy="p\nq" listen="127.0.0.1:"#,
+        r#"toxic added proxy="p\nq" toxic={"attributes":{"latency":7,"jitter":0},"name":"slow""#,
+        r#"toxic updated proxy="p\nq" toxic={"attributes":{"latency":8,"jitter":0},"name":"slow""#,
+        r#"toxic removed proxy="p\nq" toxic="slow""#,
+        r#"outage began outage=1 proxy="p\nq" kind="silent" for_ms=600000"#,
+        r#"outage ended outage=1 proxy="p\nq""#,
+        "timeline put events=1",
+        "timeline started",
+        "timeline deleted",
+        "all proxies reset",
+        r#"proxies populated proxies=["q"]"#,
+        r#"proxy deleted proxy="p\nq""#,
+        "stopping",
+    ];
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), wanted.len(), "{log}");
+    for (line, wanted) in lines.iter().zip(wanted) {
+        assert!(line.contains(wanted), "no {wanted} in {line}");
+    }
+}
+
+#[test]
+fn each_request_is_a_line_of_a_log_for_debugging() {
+    let log = log_of("debug", &[("GET", "/proxies?a=b", ""), ("POST", "/reset", "")]);
+    for wanted in [
+        "API request method=GET uri=/proxies?a=b status=200",
+        "API request method=POST uri=/reset status=204",
+    ] {
+        assert_eq!(log.matches(wanted).count(), 1, "{wanted}: {log}");
+    }
+}
+
 #[test]
 fn a_timeline_begins_with_the_program() {
     let dir = tempfile::tempdir().unwrap();

@@ -180,8 +180,8 @@ fn go_integer(text: &str) -> Result<i64, String> {
         None => ("", text),
     };
     let lower = number.to_ascii_lowercase();
-    let based = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8)].into_iter();
-    let based = based.filter_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix))).next();
+    let mut bases = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8)].into_iter();
+    let based = bases.find_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix)));
     let (digits, radix, may_begin_apart) = match based {
         Some((digits, radix)) if !digits.is_empty() => (digits, radix, true),
         _ => (lower.as_str(), 10, false),

@@ -247,7 +247,7 @@ async fn populate(core: &Core, body: &[u8]) -> Answer {
     };
     if !views.is_empty() {
         let names: Vec<_> = views.iter().map(|view| &view.name).collect();
-        tracing::info!(proxies = ?names, error = error.as_ref().map(|error| error.problem()), "proxies populated");
+        tracing::info!(proxies = ?names, error = error.as_ref().map(ApiError::problem), "proxies populated");
     }
     let status = error.as_ref().map_or(StatusCode::CREATED, |error| error.status);
     let proxies = views.iter().map(|view| shown(core, view)).collect();

@@ -7,6 +7,7 @@
 mod api;
 mod ctl;
 mod docs;
+mod flags;
 mod metrics;
 mod reference;
 mod script;
@@ -35,6 +36,7 @@ fn trials() -> Vec<Trial> {
         trial("the_recorded_answers_are_those_of_the_real_server", &[SERVER], api::the_record_is_true),
         trial("transfers_go_as_through_the_real_server", &[SERVER], transfers::compare),
         trial("metrics_have_the_names_and_labels_of_the_real_server", &[SERVER], metrics::compare),
+        trial("flags_are_read_as_the_real_server_reads_them", &[SERVER], flags::compare),
         trial("ctl_prints_what_the_real_client_prints", &[CLI], ctl::compare),
         trial("the_real_client_reads_our_answers", &[CLI], ctl::the_real_client_works),
         trial("the_guide_names_every_difference", &[], docs::compare),

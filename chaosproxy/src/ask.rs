@@ -1,6 +1,7 @@
 //! One small HTTP request over a socket of its own, for the commands that are clients: the health check, `ctl` and
 //! `top`. It speaks HTTP/1.0, whose answers are never in pieces and end with the connection.
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::linux::net::SocketAddrExt as _;
@@ -18,11 +19,26 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// The part of an answer that is read: more proxies than one server has ports.
 const LIMIT: u64 = 64 << 20;
 
+/// Where a server listens unless it is told otherwise.
+const USUAL: &str = "http://localhost:8474";
+
+/// The server that is asked: the one that is named, or that of `TOXIPROXY_URL`, or the usual one.
+pub(crate) fn server(named: Option<String>) -> String {
+    let environment = || std::env::var("TOXIPROXY_URL").ok().filter(|url| !url.is_empty());
+    named.or_else(environment).unwrap_or_else(|| USUAL.to_owned())
+}
+
+/// The URL of a server that may be named by its address alone.
+pub(crate) fn url(server: &str) -> Cow<'_, str> {
+    let has_scheme = server.contains("://") || unix::is_meant(server);
+    if has_scheme { server.into() } else { format!("http://{server}").into() }
+}
+
 /// Why nobody answered.
 #[derive(Debug, Error)]
 pub(crate) enum AskError {
-    /// The URL is neither `http://HOST:PORT[/PATH]` nor `unix:PATH`.
-    #[error("not a URL of the form http://HOST:PORT or unix:PATH")]
+    /// It is neither `HOST:PORT`, `http://HOST:PORT[/PATH]` nor `unix:PATH`.
+    #[error("not an address of the form HOST:PORT, http://HOST:PORT or unix:PATH")]
     Url,
     /// The address cannot be reached.
     #[error("dial {network} {address}: connect: {}", reason(.error))]
@@ -80,16 +96,16 @@ enum Place {
 }
 
 impl Server {
-    /// The server of a URL, which is shown `token`; each read and write may take `patience`.
+    /// The server of an address or URL, which is shown `token`; each read and write may take `patience`.
     ///
     /// # Errors
-    /// It is no such URL, or its host has no address.
-    pub(crate) fn of(url: &str, token: Option<Token>, patience: Duration) -> Result<Self, AskError> {
-        if unix::is_meant(url) {
-            let address = UnixAddress::parse(url).map_err(|_| AskError::Url)?;
+    /// It is none, or its host has no address.
+    pub(crate) fn of(server: &str, token: Option<Token>, patience: Duration) -> Result<Self, AskError> {
+        if unix::is_meant(server) {
+            let address = UnixAddress::parse(server).map_err(|_| AskError::Url)?;
             return Ok(Self { place: Place::Unix(address), path: String::new(), token, patience });
         }
-        let url: Uri = url.parse().map_err(|_| AskError::Url)?;
+        let url: Uri = url(server).parse().map_err(|_| AskError::Url)?;
         let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else { return Err(AskError::Url) };
         let port = url.port_u16().unwrap_or(80);
         let unknown = || AskError::NoSuchHost(host.to_owned());
@@ -174,6 +190,25 @@ fn parse(answer: &[u8]) -> Option<Reply> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_is_an_address_or_a_url() {
+        for (server, wanted) in [
+            ("127.0.0.1:8474", "http://127.0.0.1:8474"),
+            ("[::1]:1", "http://[::1]:1"),
+            ("h", "http://h"),
+            ("http://h:1/p", "http://h:1/p"),
+            ("https://h", "https://h"),
+            ("unix:/run/api.sock", "unix:/run/api.sock"),
+        ] {
+            assert_eq!(url(server), wanted);
+        }
+        let of = |server| Server::of(server, None, CONNECT);
+        assert_eq!(of("127.0.0.1:1/p/").unwrap().path(), "/p");
+        for server in ["", "http://", "https://127.0.0.1:1", "unix:", "a b:1"] {
+            assert!(matches!(of(server), Err(AskError::Url)), "{server}");
+        }
+    }
 
     #[test]
     fn an_answer_is_a_status_and_a_body() {

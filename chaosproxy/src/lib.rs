@@ -57,6 +57,7 @@ mod proxy_header;
 mod selection;
 mod server;
 mod socket;
+mod terminal;
 mod timeline;
 mod token;
 pub mod top;

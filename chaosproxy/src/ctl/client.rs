@@ -8,7 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::api::escaped;
-use crate::ask::{AskError, Reply, Server};
+use crate::ask::{self, AskError, Reply, Server};
 use crate::token::Token;
 
 /// The reference gives up on an answer after 25 s; whoever waits longer hears nothing.
@@ -74,8 +74,7 @@ pub(super) struct Client {
 impl Client {
     /// A client of the server at `host`, `unix:PATH` or an address with or without `http://`, which is shown `token`.
     pub(super) fn new(host: &str, token: Option<Token>) -> Self {
-        let has_scheme = ["http://", "https://", "unix:"].iter().any(|scheme| host.starts_with(scheme));
-        Self { base: if has_scheme { host.to_owned() } else { format!("http://{host}") }, token }
+        Self { base: ask::url(host).into_owned(), token }
     }
 
     pub(super) fn proxies(&self) -> Result<BTreeMap<String, Proxy>, CallError> {

@@ -31,7 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Exit 0 if a server answers at URL (its `/healthz`, unless the URL has a path), 1 otherwise
     Healthcheck {
-        /// For example <http://127.0.0.1:8474>, or unix:/run/api.sock
+        /// Its address (`HOST:PORT`, a URL or `unix:PATH`).
+        #[arg(help = "For example 127.0.0.1:8474, http://127.0.0.1:8474/version or unix:/run/api.sock")]
         url: String,
         /// What the server may ask for; `/healthz` and `/version` it answers without
         #[command(flatten)]
@@ -39,11 +40,12 @@ pub enum Command {
     },
     /// Show what a running server is doing, again and again: rates, connections, faults, toxics, outages
     ///
-    /// Where standard output is no terminal, or with -once, one page is printed.
+    /// `q` ends it. Where standard output is no terminal, or with -once, one page is printed, in a pipe as wide as it is or
+    /// as COLUMNS says.
     Top {
-        /// The server's API, an address or unix:PATH
-        #[arg(default_value = "http://127.0.0.1:8474")]
-        url: String,
+        /// Its address (`HOST:PORT`, a URL or `unix:PATH`).
+        #[arg(help = "HOST:PORT, a URL or unix:PATH [default: $TOXIPROXY_URL or http://localhost:8474]")]
+        url: Option<String>,
         /// Time between two looks, which rates are taken over
         #[arg(long, default_value = "1s", value_name = "DURATION")]
         interval: Span,

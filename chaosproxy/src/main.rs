@@ -20,7 +20,7 @@ const ENVIRONMENT: u8 = 3;
 
 fn main() -> ExitCode {
     if program() == "toxiproxy-cli" {
-        return ctl::run(std::env::args_os()).into();
+        return ctl::run("toxiproxy-cli", std::env::args_os().skip(1)).into();
     }
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
@@ -39,10 +39,8 @@ fn main() -> ExitCode {
     }
     match cli.command {
         Some(Command::Healthcheck { url, access }) => check(&url, &access),
-        Some(Command::Top { url, interval, once, access }) => top(&url, &access, interval.0, once),
-        Some(Command::Ctl { arguments }) => {
-            ctl::run(std::iter::once("toxiproxy-cli".into()).chain(arguments)).into()
-        }
+        Some(Command::Top { url, interval, once, access }) => top(url, &access, interval.0, once),
+        Some(Command::Ctl { arguments }) => ctl::run("chaosproxy ctl", arguments).into(),
         None => serve(&cli.serve).unwrap_or_else(|(code, error)| {
             eprintln!("chaosproxy: {error:#}");
             code.into()
@@ -62,8 +60,9 @@ fn check(url: &str, access: &Access) -> ExitCode {
     ask(access, 1, |token| healthcheck::check(url, token).with_context(|| url.to_owned()))
 }
 
-fn top(url: &str, access: &Access, interval: Duration, once: bool) -> ExitCode {
-    ask(access, ENVIRONMENT, |token| top::run(url, token, interval, once).with_context(|| url.to_owned()))
+fn top(url: Option<String>, access: &Access, interval: Duration, once: bool) -> ExitCode {
+    let url = top::server(url);
+    ask(access, ENVIRONMENT, |token| top::run(&url, token, interval, once).with_context(|| url.clone()))
 }
 
 /// Runs a client with what the server may ask it for; `failure` is the exit code of one that fails.

@@ -9,16 +9,24 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::Value;
 
 use super::client::{Change, Toxic};
-use super::number;
+use super::{guide, number};
+use crate::ask;
 use crate::cli::double_dash;
-
-const SERVER: &str = "http://localhost:8474";
 
 /// The server, and what it may want to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Access {
     pub(super) host: String,
     pub(super) token_file: Option<PathBuf>,
+}
+
+/// A command line that says what is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) access: Access,
+    pub(super) verb: Verb,
+    /// Arguments beyond those that the verb takes. The reference ignores them.
+    pub(super) beyond: Vec<String>,
 }
 
 /// What is to be done, with all that it takes.
@@ -49,19 +57,22 @@ pub(super) enum Mistake {
 
 /// Controls a running server, this one or Toxiproxy, as toxiproxy-cli does.
 #[derive(Debug, Parser)]
-#[command(name = "toxiproxy-cli", disable_help_flag = true, disable_help_subcommand = true)]
+#[command(disable_help_flag = true, disable_help_subcommand = true, args_override_self = true)]
 struct Ctl {
-    /// The server, an address or unix:PATH [default: $TOXIPROXY_URL, or <http://localhost:8474>]
-    #[arg(long, short = 'h', value_name = "URL")]
+    #[arg(long, short = 'h', value_name = "ADDRESS", global = true, display_order = 100)]
+    #[arg(
+        help = "The server: HOST:PORT, a URL or unix:PATH [default: $TOXIPROXY_URL or http://localhost:8474]"
+    )]
     host: Option<String>,
     /// File with the token that the server asks for [default: $CHAOSPROXY_TOKEN_FILE]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true, display_order = 101)]
     token_file: Option<PathBuf>,
     /// Print the version
-    #[arg(long, short = 'v')]
-    version: bool,
+    #[arg(long, short = 'v', value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(value_parser = truth, default_missing_value = "true", display_order = 102)]
+    version: Option<bool>,
     /// Show help
-    #[arg(long, global = true, action = ArgAction::Help)]
+    #[arg(long, global = true, action = ArgAction::Help, display_order = 103)]
     help: Option<bool>,
     #[command(subcommand)]
     verb: Option<TypedVerb>,
@@ -71,7 +82,7 @@ struct Ctl {
 enum TypedVerb {
     /// List all proxies
     #[command(visible_aliases = ["l", "li", "ls"])]
-    List,
+    List(Beyond),
     /// Inspect a single proxy
     #[command(visible_aliases = ["i", "ins"])]
     Inspect(Named),
@@ -87,6 +98,9 @@ enum TypedVerb {
     /// Add, update or remove a toxic
     #[command(visible_alias = "t")]
     Toxic(ToxicVerbs),
+    /// Show help, also of a verb
+    #[command(visible_alias = "h")]
+    Help(Topic),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +108,22 @@ struct Named {
     /// Name of the proxy
     #[arg(value_name = "PROXY")]
     proxy: Option<String>,
+    #[command(flatten)]
+    beyond: Beyond,
+}
+
+/// What follows the arguments that a verb takes.
+#[derive(Debug, Args)]
+struct Beyond {
+    #[arg(hide = true)]
+    beyond: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Topic {
+    /// The verb, as `toxic add`
+    #[arg(value_name = "VERB")]
+    path: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +155,9 @@ enum ToxicVerb {
     /// Remove a toxic
     #[command(visible_aliases = ["r", "delete", "d"])]
     Remove(Remove),
+    /// Show help, also of a verb
+    #[command(visible_alias = "h")]
+    Help(Topic),
 }
 
 #[derive(Debug, Args)]
@@ -135,11 +168,13 @@ struct Add {
     #[arg(long = "type", short = 't', value_name = "TYPE")]
     kind: Option<String>,
     /// On bytes from the client to the server
-    #[arg(long, short)]
-    upstream: bool,
+    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(value_parser = truth, default_missing_value = "true")]
+    upstream: Option<bool>,
     /// On bytes from the server to the client, the default
-    #[arg(long, short)]
-    downstream: bool,
+    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(value_parser = truth, default_missing_value = "true")]
+    downstream: Option<bool>,
     /// Only connections of this source, source_port, port or sni; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     only: Vec<String>,
@@ -152,7 +187,7 @@ struct Update {
     /// Share of connections it affects, between 0 and 1; 1 where it is not given
     #[arg(long, visible_alias = "tox", value_name = "SHARE", allow_hyphen_values = true)]
     toxicity: Option<String>,
-    /// An attribute; may be given several times
+    /// An attribute; several with commas between them, or the flag given several times
     #[arg(long, short, value_name = "KEY=VALUE")]
     attribute: Vec<String>,
 }
@@ -166,27 +201,43 @@ struct Remove {
     named: Named,
 }
 
-/// Reads a command line, the program's own name first; beside the verb there is the server.
-pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Access, Verb), Mistake> {
-    let environment = std::env::var("TOXIPROXY_URL").ok().filter(|url| !url.is_empty());
-    let matches = Ctl::command().try_get_matches_from(arguments.into_iter().map(double_dash));
+/// Reads the command line of the program of that name, which is not in it.
+pub(super) fn parse(
+    program: &'static str,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Line, Mistake> {
+    let matches = command(program).try_get_matches_from(spelt(program, arguments));
     let ctl = matches.and_then(|matches| Ctl::from_arg_matches(&matches)).map_err(|error| mistake(&error))?;
-    if ctl.version {
-        return Err(Mistake::Help(format!("toxiproxy-cli version {}\n", env!("CARGO_PKG_VERSION"))));
+    if ctl.version == Some(true) {
+        return Err(Mistake::Help(format!("{program} version {}\n", env!("CARGO_PKG_VERSION"))));
     }
-    let host = ctl.host.or(environment).unwrap_or_else(|| SERVER.to_owned());
-    let access = Access { host, token_file: ctl.token_file };
-    let verb = match ctl.verb {
-        None => return Err(Mistake::Help(help(&[]))),
-        Some(TypedVerb::List) => Verb::List,
-        Some(TypedVerb::Inspect(named)) => Verb::Inspect { name: named.name("inspect")? },
-        Some(TypedVerb::Create(create)) => create.meant()?,
-        Some(TypedVerb::Toggle(named)) => Verb::Toggle { name: named.name("toggle")? },
-        Some(TypedVerb::Delete(named)) => Verb::Delete { name: named.name("delete")? },
-        Some(TypedVerb::Toxic(ToxicVerbs { verb: None })) => return Err(Mistake::Help(help(&["toxic"]))),
-        Some(TypedVerb::Toxic(ToxicVerbs { verb: Some(verb) })) => verb.meant()?,
-    };
-    Ok((access, verb))
+    let access = Access { host: ask::server(ctl.host), token_file: ctl.token_file };
+    let asked = ctl.verb.as_ref().map_or(Some(Vec::new()), TypedVerb::asks_for_help);
+    if let Some(path) = asked {
+        return Err(help(program, &path).map_or_else(Mistake::UnknownVerb, Mistake::Help));
+    }
+    let verb = ctl.verb.expect("without a verb help is asked for");
+    let beyond = verb.beyond().to_vec();
+    Ok(Line { access, verb: verb.meant().map_err(|unmeant| unmeant.told(program))?, beyond })
+}
+
+/// The arguments as clap reads them, a name of the program first. A last `-h` has no server behind it and asks for help.
+fn spelt(program: &str, arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut spelt: Vec<OsString> = std::iter::once(program.into()).collect();
+    spelt.extend(arguments.into_iter().map(double_dash));
+    if let Some(last) = spelt.last_mut().filter(|last| *last == "-h") {
+        *last = "--help".into();
+    }
+    spelt
+}
+
+/// The command line of the program of that name, with all its help.
+fn command(program: &'static str) -> clap::Command {
+    let add = |command: clap::Command| command.after_help(guide::types());
+    let toxic =
+        |command: clap::Command| command.after_help(guide::toxics(program)).mut_subcommand("add", add);
+    let hint = format!("`{program} help toxic` has all types of toxics, with examples.");
+    Ctl::command().name(program).bin_name(program).mut_subcommand("toxic", toxic).after_help(hint)
 }
 
 fn mistake(error: &clap::Error) -> Mistake {
@@ -200,35 +251,96 @@ fn mistake(error: &clap::Error) -> Mistake {
     }
 }
 
-/// Help of the verb that the path leads to.
-fn help(path: &[&str]) -> String {
-    let mut command = Ctl::command();
+/// Help of the verb that the path leads to, from the program's name on; the name of a verb that is none.
+fn help(program: &'static str, path: &[&str]) -> Result<String, String> {
+    let mut command = command(program);
     command.build();
-    let found = path.iter().try_fold(&mut command, |command, verb| command.find_subcommand_mut(verb));
-    found.expect("the verb is one of ours").render_help().to_string()
+    let found = path.iter().try_fold(&mut command, |command, verb| {
+        command.find_subcommand_mut(verb).ok_or_else(|| (*verb).to_owned())
+    })?;
+    Ok(found.render_help().to_string())
 }
 
-fn missing(path: &[&str], what: impl Into<String>) -> Mistake {
-    Mistake::Missing { help: help(path), what: what.into() }
+/// What a verb lacks, and the verb whose help has it.
+struct Unmeant {
+    help_of: Option<&'static [&'static str]>,
+    what: String,
+}
+
+impl Unmeant {
+    fn of(path: &'static [&'static str], what: impl Into<String>) -> Self {
+        Self { help_of: Some(path), what: what.into() }
+    }
+
+    fn alone(what: impl Into<String>) -> Self {
+        Self { help_of: None, what: what.into() }
+    }
+
+    fn told(self, program: &'static str) -> Mistake {
+        let help = self.help_of.map(|path| help(program, path).expect("the verb is one of ours"));
+        Mistake::Missing { help: help.unwrap_or_default(), what: self.what }
+    }
 }
 
 /// A value that is there and not empty.
-fn required(value: Option<String>, path: &[&str], name: &str) -> Result<String, Mistake> {
+fn required(value: Option<String>, path: &'static [&'static str], name: &str) -> Result<String, Unmeant> {
     let given = value.filter(|value| !value.is_empty());
-    given.ok_or_else(|| missing(path, format!("Required argument '{name}' was empty.")))
+    given.ok_or_else(|| Unmeant::of(path, format!("Required argument '{name}' was empty.")))
+}
+
+impl TypedVerb {
+    /// The path of the verb that help is asked for, if it is.
+    fn asks_for_help(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Help(topic) => Some(topic.path().collect()),
+            Self::Toxic(ToxicVerbs { verb: None }) => Some(vec!["toxic"]),
+            Self::Toxic(ToxicVerbs { verb: Some(ToxicVerb::Help(topic)) }) => {
+                Some(std::iter::once("toxic").chain(topic.path()).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn beyond(&self) -> &[String] {
+        match self {
+            Self::List(Beyond { beyond }) => beyond,
+            Self::Inspect(named) | Self::Toggle(named) | Self::Delete(named) => &named.beyond.beyond,
+            Self::Create(create) => &create.named.beyond.beyond,
+            Self::Toxic(ToxicVerbs { verb: Some(verb) }) => verb.beyond(),
+            Self::Toxic(ToxicVerbs { verb: None }) | Self::Help(_) => &[],
+        }
+    }
+
+    fn meant(self) -> Result<Verb, Unmeant> {
+        Ok(match self {
+            Self::List(_) => Verb::List,
+            Self::Inspect(named) => Verb::Inspect { name: named.name(&["inspect"])? },
+            Self::Create(create) => create.meant()?,
+            Self::Toggle(named) => Verb::Toggle { name: named.name(&["toggle"])? },
+            Self::Delete(named) => Verb::Delete { name: named.name(&["delete"])? },
+            Self::Toxic(ToxicVerbs { verb: Some(verb) }) => verb.meant()?,
+            Self::Toxic(ToxicVerbs { verb: None }) | Self::Help(_) => unreachable!("it asks for help"),
+        })
+    }
+}
+
+impl Topic {
+    fn path(&self) -> impl Iterator<Item = &str> {
+        self.path.iter().map(String::as_str)
+    }
 }
 
 impl Named {
-    fn name(self, verb: &str) -> Result<String, Mistake> {
+    fn name(self, path: &'static [&'static str]) -> Result<String, Unmeant> {
         let given = self.proxy.filter(|name| !name.is_empty());
-        given.ok_or_else(|| missing(&[verb], "Proxy name is required as the first argument."))
+        given.ok_or_else(|| Unmeant::of(path, "Proxy name is required as the first argument."))
     }
 }
 
 impl Create {
-    fn meant(self) -> Result<Verb, Mistake> {
+    fn meant(self) -> Result<Verb, Unmeant> {
         Ok(Verb::Create {
-            name: self.named.name("create")?,
+            name: self.named.name(&["create"])?,
             listen: required(self.listen, &["create"], "listen")?,
             upstream: required(self.upstream, &["create"], "upstream")?,
         })
@@ -236,32 +348,42 @@ impl Create {
 }
 
 impl ToxicVerb {
-    fn meant(self) -> Result<Verb, Mistake> {
+    fn beyond(&self) -> &[String] {
+        match self {
+            Self::Add(Add { change: Update { toxic: remove, .. }, .. })
+            | Self::Update(Update { toxic: remove, .. })
+            | Self::Remove(remove) => &remove.named.beyond.beyond,
+            Self::Help(_) => &[],
+        }
+    }
+
+    fn meant(self) -> Result<Verb, Unmeant> {
         match self {
             Self::Add(add) => add.meant(),
             Self::Update(update) => {
-                let (proxy, toxic, change) = update.meant("update")?;
+                let (proxy, toxic, change) = update.meant(&["toxic", "update"])?;
                 Ok(Verb::Update { proxy, toxic, change })
             }
             Self::Remove(remove) => {
-                let (proxy, toxic) = remove.meant("remove")?;
+                let (proxy, toxic) = remove.meant(&["toxic", "remove"])?;
                 Ok(Verb::Remove { proxy, toxic })
             }
+            Self::Help(_) => unreachable!("it asks for help"),
         }
     }
 }
 
 impl Remove {
-    fn meant(self, verb: &str) -> Result<(String, String), Mistake> {
+    fn meant(self, path: &'static [&'static str]) -> Result<(String, String), Unmeant> {
         let proxy = self.named.proxy.filter(|name| !name.is_empty());
-        let proxy = proxy.ok_or_else(|| missing(&["toxic", verb], "Proxy name is missing."))?;
+        let proxy = proxy.ok_or_else(|| Unmeant::of(path, "Proxy name is missing."))?;
         Ok((proxy, self.toxic.unwrap_or_default()))
     }
 }
 
 impl Update {
-    fn meant(self, verb: &str) -> Result<(String, String, Change), Mistake> {
-        let (proxy, toxic) = self.toxic.meant(verb)?;
+    fn meant(self, path: &'static [&'static str]) -> Result<(String, String, Change), Unmeant> {
+        let (proxy, toxic) = self.toxic.meant(path)?;
         let toxicity = self.toxicity.as_deref().filter(|text| !text.is_empty()).map(toxicity);
         let change =
             Change { toxicity: toxicity.unwrap_or(Ok(1.0))?, attributes: attributes(&self.attribute)? };
@@ -270,56 +392,65 @@ impl Update {
 }
 
 impl Add {
-    fn meant(self) -> Result<Verb, Mistake> {
-        let path = ["toxic", "add"];
+    fn meant(self) -> Result<Verb, Unmeant> {
+        let path = &["toxic", "add"];
         let is_named = self.change.toxic.named.proxy.as_deref().is_some_and(|name| !name.is_empty());
-        let kind = if is_named { required(self.kind, &path, "type")? } else { String::new() };
-        if is_named && self.upstream && self.downstream {
-            let what = "Only one should be specified: upstream or downstream.";
-            return Err(Mistake::Missing { help: String::new(), what: what.to_owned() });
+        let kind = if is_named { required(self.kind, path, "type")? } else { String::new() };
+        let is_upstream = self.upstream == Some(true);
+        if is_named && is_upstream && self.downstream == Some(true) {
+            return Err(Unmeant::alone("Only one should be specified: upstream or downstream."));
         }
-        let stream = if self.upstream { "upstream" } else { "downstream" }.to_owned();
-        let (proxy, name, Change { toxicity, attributes }) = self.change.meant("add")?;
+        let stream = if is_upstream { "upstream" } else { "downstream" }.to_owned();
+        let (proxy, name, Change { toxicity, attributes }) = self.change.meant(path)?;
         let only = conditions(&self.only)?;
         Ok(Verb::Add { proxy, toxic: Toxic { name, kind, stream, toxicity, attributes, only } })
     }
 }
 
+/// True or false, as Go reads it.
+fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+        _ => Err("write true or false".to_owned()),
+    }
+}
+
 /// Conditions on connections. The server says what is wrong with them, but for what it would not be told.
-fn conditions(given: &[String]) -> Result<BTreeMap<String, Vec<Value>>, Mistake> {
+fn conditions(given: &[String]) -> Result<BTreeMap<String, Vec<Value>>, Unmeant> {
     let mut conditions: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for condition in given {
-        let (key, value) = condition.split_once('=').ok_or_else(|| Mistake::Missing {
-            help: String::new(),
-            what: format!("only should be KEY=VALUE, as source=10.0.0.0/8, not {condition}."),
+        let (key, value) = condition.split_once('=').ok_or_else(|| {
+            Unmeant::alone(format!("only should be KEY=VALUE, as source=10.0.0.0/8, not {condition}."))
         })?;
         conditions.entry(key.to_owned()).or_default().push(value.into());
     }
     Ok(conditions)
 }
 
-fn toxicity(text: &str) -> Result<f32, Mistake> {
-    let share: Option<f32> = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| Mistake::Missing {
-        help: String::new(),
-        what: "toxicity should be a float between 0 and 1.".to_owned(),
-    })
+fn toxicity(text: &str) -> Result<f32, Unmeant> {
+    let share = number::read(text).filter(|share| (0.0..=1.0).contains(share));
+    share
+        .map(|share| share as f32)
+        .ok_or_else(|| Unmeant::alone("toxicity should be a float between 0 and 1."))
 }
 
-/// Numbers where they are numbers, text otherwise; what has no `=` is left out, as the reference does.
-fn attributes(given: &[String]) -> Result<BTreeMap<String, Value>, Mistake> {
-    let pairs = given.iter().filter_map(|attribute| attribute.split_once('='));
-    pairs.map(|(key, value)| Ok((key.to_owned(), attribute(value)?))).collect()
+/// Numbers where they are numbers, text otherwise. As the reference does, a comma is between two attributes, and what
+/// has no `=` is left out.
+fn attributes(given: &[String]) -> Result<BTreeMap<String, Value>, Unmeant> {
+    let pairs = given.iter().flat_map(|several| several.split(',')).map(str::trim);
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| Ok((key.to_owned(), attribute(value)?)))
+        .collect()
 }
 
-fn attribute(text: &str) -> Result<Value, Mistake> {
-    match (text, text.parse::<f64>()) {
+fn attribute(text: &str) -> Result<Value, Unmeant> {
+    match (text, number::read(text)) {
         ("true" | "false", _) => Ok(Value::from(text == "true")),
-        (_, Ok(value)) => number::sent(value).ok_or_else(|| Mistake::Missing {
-            help: String::new(),
-            what: format!("attribute value {text} is no number that can be sent."),
-        }),
-        (_, Err(_)) => Ok(Value::from(text)),
+        (_, Some(value)) => number::sent(value)
+            .ok_or_else(|| Unmeant::alone(format!("attribute value {text} is no number that can be sent."))),
+        (_, None) => Ok(Value::from(text)),
     }
 }
 
@@ -327,13 +458,12 @@ fn attribute(text: &str) -> Result<Value, Mistake> {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<(Access, Verb), Mistake> {
-        let words = std::iter::once("toxiproxy-cli").chain(line.split_whitespace());
-        parse(words.map(OsString::from))
+    fn read(line: &str) -> Result<Line, Mistake> {
+        parse("toxiproxy-cli", line.split_whitespace().map(OsString::from))
     }
 
     fn verb(line: &str) -> Verb {
-        read(line).unwrap_or_else(|mistake| panic!("{line}: {mistake:?}")).1
+        read(line).unwrap_or_else(|mistake| panic!("{line}: {mistake:?}")).verb
     }
 
     #[test]
@@ -383,22 +513,86 @@ mod tests {
     }
 
     #[test]
+    fn flags_read_as_in_go_and_the_last_one_counts() {
+        let added = |line: &str| match verb(line) {
+            Verb::Add { toxic, .. } => toxic,
+            other => panic!("{line}: {other:?}"),
+        };
+        for (flags, stream) in [
+            ("--upstream=true", "upstream"),
+            ("-u=T", "upstream"),
+            ("-u -u", "upstream"),
+            ("-u=0 -d=1", "downstream"),
+            ("--downstream=false", "downstream"),
+            ("-upstream -downstream=false", "upstream"),
+        ] {
+            assert_eq!(added(&format!("toxic add -t noop {flags} p")).stream, stream, "{flags}");
+        }
+        let toxic = added(
+            "t a -t noop -tox 1 -t=latency -n a -n b -toxicity 0.2_5 p -a latency=1_000,jitter=3,x -a y=1",
+        );
+        assert_eq!((toxic.kind.as_str(), toxic.name.as_str(), toxic.toxicity), ("latency", "b", 0.25));
+        let sent = serde_json::to_string(&toxic.attributes).unwrap();
+        assert_eq!(sent, r#"{"jitter":3,"latency":1000,"y":1}"#);
+    }
+
+    #[test]
+    fn arguments_beyond_those_of_the_verb_are_kept_apart() {
+        for (line, beyond) in [
+            ("list a b", &["a", "b"][..]),
+            ("inspect p q", &["q"]),
+            ("toxic add -t noop p q -n x r", &["q", "r"]),
+            ("create -l a:1 -u b:2 p", &[]),
+        ] {
+            assert_eq!(read(line).unwrap().beyond, beyond, "{line}");
+        }
+    }
+
+    #[test]
+    fn help_names_the_program_it_is_of_and_teaches_toxics() {
+        for program in ["toxiproxy-cli", "chaosproxy ctl"] {
+            let text = |path: &[&str]| help(program, path).unwrap();
+            assert!(
+                text(&["list"]).contains(&format!("Usage: {program} list [OPTIONS]\n")),
+                "{}",
+                text(&["list"])
+            );
+            assert!(text(&[]).contains(" http://localhost:8474]"), "{}", text(&[]));
+            for path in [&["toxic"][..], &["toxic", "add"]] {
+                assert!(text(path).contains("average_size=BYTES"), "{}", text(path));
+            }
+            assert!(
+                text(&["toxic"]).contains(&format!("  {program} toxic update -n slow")),
+                "{}",
+                text(&["toxic"])
+            );
+            let add = text(&["toxic", "add"]);
+            let flags =
+                add.lines().filter_map(|line| line.trim_start().split_once("--")).map(|(_, rest)| rest);
+            let last = flags.map(|flag| flag.split([' ', ',']).next().unwrap()).last();
+            assert_eq!(last, Some("help"), "{add}");
+        }
+    }
+
+    #[test]
     fn the_server_is_a_flag_or_local() {
         for (line, host) in [
             ("-host h:1 list", "h:1"),
             ("-h=h:2 l", "h:2"),
             ("--host=http://h l", "http://h"),
             ("-host unix:/s l", "unix:/s"),
+            ("list --host h:3", "h:3"),
+            ("toxic -h h:4 remove p", "h:4"),
         ] {
-            assert_eq!(read(line).unwrap().0.host, host);
+            assert_eq!(read(line).unwrap().access.host, host);
         }
     }
 
     #[test]
     fn a_token_is_in_a_file() {
-        assert_eq!(read("-token-file f l").unwrap().0.token_file, Some("f".into()));
-        assert_eq!(read("--token-file=f l").unwrap().0.token_file, Some("f".into()));
-        assert_eq!(read("l").unwrap().0.token_file, None);
+        assert_eq!(read("-token-file f l").unwrap().access.token_file, Some("f".into()));
+        assert_eq!(read("--token-file=f l").unwrap().access.token_file, Some("f".into()));
+        assert_eq!(read("l").unwrap().access.token_file, None);
     }
 
     #[test]
@@ -414,6 +608,14 @@ mod tests {
             ("toxic", "help"),
             ("--help", "help"),
             ("create --help", "help"),
+            ("help", "help"),
+            ("h toxic a", "help"),
+            ("toxic help", "help"),
+            ("t h update", "help"),
+            ("list -h", "help"),
+            ("-h", "help"),
+            ("help bogus", "unknown bogus"),
+            ("toxic help bogus", "unknown bogus"),
             ("bogus", "unknown bogus"),
             ("toxic bogus", "unknown bogus"),
             ("inspect", "Proxy name is required as the first argument."),

@@ -4,6 +4,7 @@
 
 mod client;
 mod flags;
+mod guide;
 mod number;
 mod print;
 
@@ -12,18 +13,24 @@ use std::io::{IsTerminal as _, Write as _};
 
 use client::Client;
 pub(crate) use client::Proxy;
-use flags::{Mistake, Verb};
+use flags::{Line, Mistake, Verb};
 use print::Paint;
 
+use crate::terminal;
 use crate::token::{Token, TokenError};
 
-/// Runs a command line, the program's own name first, and returns the exit code.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let paint = Paint::new(std::io::stdout().is_terminal());
-    let done = flags::parse(arguments).map_err(Into::into).and_then(|(access, verb)| {
+/// Runs the command line of a program that is called by the name of `program`, which is not in it, and returns the exit
+/// code.
+pub fn run(program: &'static str, arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let paint = Paint::new(std::io::stdout().is_terminal(), program);
+    let done = flags::parse(program, arguments).map_err(Into::into).and_then(|line| {
+        let Line { access, verb, beyond } = line;
+        if !beyond.is_empty() {
+            complain(&format!("ignored: {}", beyond.join(" ")));
+        }
         let token = Token::of_client(access.token_file.as_deref());
         let token = token.map_err(|error| Undone::failed(told(&error)))?;
-        act(&Client::new(&access.host, token), verb, &paint)
+        act(&Client::new(&access.host, token), verb, paint)
     });
     match done {
         Ok(text) => {
@@ -33,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(Undone { help, error, code }) => {
             say(&help);
             if code != 0 {
-                eprintln!("{error}");
+                complain(&error);
             }
             code
         }
@@ -43,6 +50,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// A reader that has gone is nobody to tell.
 fn say(text: &str) {
     let _closed_output = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Lines on standard error; what comes from a server cannot command a terminal.
+fn complain(error: &str) {
+    if std::io::stderr().is_terminal() {
+        error.split('\n').for_each(|line| eprintln!("{}", terminal::shown(line)));
+    } else {
+        eprintln!("{error}");
+    }
 }
 
 /// Why something was not done, as the reference tells it: help on standard output, the error on standard error.
@@ -82,7 +98,7 @@ fn told(error: &TokenError) -> String {
 }
 
 /// Does it, and returns what is to be printed.
-fn act(client: &Client, verb: Verb, paint: &Paint) -> Result<String, Undone> {
+fn act(client: &Client, verb: Verb, paint: Paint) -> Result<String, Undone> {
     let retrieve = |name: &str| {
         let failed = |error| Undone::failed(format!("Failed to retrieve proxy {name}: {error}"));
         client.proxy(name).map_err(failed)
@@ -99,7 +115,7 @@ fn act(client: &Client, verb: Verb, paint: &Paint) -> Result<String, Undone> {
         Verb::Create { name, listen, upstream } => {
             let failed = |error| Undone::failed(format!("Failed to create proxy: {error}"));
             client.create(&name, &listen, &upstream).map_err(failed)?;
-            Ok(format!("Created new proxy {name}\n"))
+            Ok(format!("Created new proxy {}\n", paint.text(&name)))
         }
         Verb::Toggle { name } => {
             let enabled = !retrieve(&name)?.enabled;
@@ -110,23 +126,26 @@ fn act(client: &Client, verb: Verb, paint: &Paint) -> Result<String, Undone> {
             retrieve(&name)?;
             let failed = |error| Undone::failed(format!("Failed to delete proxy: {error}"));
             client.delete(&name).map_err(failed)?;
-            Ok(format!("Deleted proxy {name}\n"))
+            Ok(format!("Deleted proxy {}\n", paint.text(&name)))
         }
         Verb::Add { proxy, toxic } => {
             let failed = |error| Undone::failed(format!("Failed to add toxic: {error}"));
             let toxic = client.add(&proxy, &toxic).map_err(failed)?;
-            let (stream, kind, name) = (&toxic.stream, &toxic.kind, &toxic.name);
+            let (stream, kind) = (paint.text(&toxic.stream), paint.text(&toxic.kind));
+            let (name, proxy) = (paint.text(&toxic.name), paint.text(&proxy));
             Ok(format!("Added {stream} {kind} toxic '{name}' on proxy '{proxy}'\n"))
         }
         Verb::Update { proxy, toxic, change } => {
             let failed = |error| Undone::failed(format!("Failed to update toxic: {error}"));
             let toxic = client.update(&proxy, &toxic, &change).map_err(failed)?;
-            Ok(format!("Updated toxic '{}' on proxy '{proxy}'\n", toxic.name))
+            let (name, proxy) = (paint.text(&toxic.name), paint.text(&proxy));
+            Ok(format!("Updated toxic '{name}' on proxy '{proxy}'\n"))
         }
         Verb::Remove { proxy, toxic } => {
             let failed = |error| Undone::failed(format!("Failed to remove toxic: {error}"));
             client.remove(&proxy, &toxic).map_err(failed)?;
-            Ok(format!("Removed toxic '{toxic}' on proxy '{proxy}'\n"))
+            let (name, proxy) = (paint.text(&toxic), paint.text(&proxy));
+            Ok(format!("Removed toxic '{name}' on proxy '{proxy}'\n"))
         }
     }
 }

@@ -1,6 +1,20 @@
-//! Numbers as Go prints them, shortest and with an exponent from a million on, and as it sends them.
+//! Numbers as Go reads them, prints them, shortest and with an exponent from a million on, and sends them.
 
 use serde_json::Value;
+
+/// A number as Go's `strconv.ParseFloat` reads it, but for hexadecimal ones: underscores may stand between digits, and
+/// one beyond all bounds is none.
+pub(super) fn read(text: &str) -> Option<f64> {
+    let bytes = text.as_bytes();
+    let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    let is_between = |(at, _): (usize, _)| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1));
+    if !text.match_indices('_').all(is_between) {
+        return None;
+    }
+    let number: f64 = text.replace('_', "").parse().ok()?;
+    let is_spelt = text.bytes().any(|byte| byte.is_ascii_digit());
+    (number.is_finite() || !is_spelt).then_some(number)
+}
 
 /// A number as Go's `fmt.Print` has it.
 pub(super) fn shown(number: f64) -> String {
@@ -32,6 +46,27 @@ pub(super) fn sent(number: f64) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_read_as_in_go() {
+        for (text, number) in [
+            ("1_000", Some(1000.0)),
+            ("1_0.5", Some(10.5)),
+            ("+5", Some(5.0)),
+            ("5.", Some(5.0)),
+            (".5e1", Some(5.0)),
+            ("-inf", Some(f64::NEG_INFINITY)),
+            ("_1", None),
+            ("1_", None),
+            ("1__0", None),
+            ("1_.5", None),
+            ("1e400", None),
+            (" 5", None),
+            ("", None),
+        ] {
+            assert_eq!(read(text), number, "{text}");
+        }
+    }
 
     #[test]
     fn numbers_are_those_of_go() {

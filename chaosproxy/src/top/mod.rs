@@ -1,6 +1,7 @@
 //! `chaosproxy top`: what a running server is doing, in a terminal, again and again. One reading is what the API says at
 //! a moment (`reading`), a page is what two of them make (`page`, pure); here they are taken and shown.
 
+mod keyboard;
 mod page;
 mod reading;
 
@@ -10,8 +11,9 @@ use std::time::Duration;
 use rustix::termios::tcgetwinsize;
 use thiserror::Error;
 
-use crate::ask::{AskError, Server};
+use crate::ask::{self, AskError, Server};
 use crate::token::Token;
+use keyboard::Keyboard;
 use page::Size;
 use reading::Reading;
 
@@ -50,9 +52,14 @@ impl From<AskError> for TopError {
     }
 }
 
-/// Shows the server at `url`, which is shown `token`, every `interval`, until the terminal or the program is closed.
-/// Where standard output is no terminal, or for `once`, one page is printed: of two readings an interval apart, so
-/// that there are rates.
+/// The server that is looked at: the one that is named, or that of `TOXIPROXY_URL`, or the one on the usual port.
+pub fn server(named: Option<String>) -> String {
+    ask::server(named)
+}
+
+/// Shows the server at `url`, which is shown `token`, every `interval`, until `q` or Ctrl-C is typed or the terminal is
+/// closed. Where standard output is no terminal, or for `once`, one page is printed: of two readings an interval apart,
+/// so that there are rates.
 ///
 /// # Errors
 /// Nobody answers at `url`, or not as a chaosproxy does.
@@ -60,10 +67,11 @@ pub fn run(url: &str, token: Option<Token>, interval: Duration, once: bool) -> R
     let server = Server::of(url, token, PATIENCE)?;
     let lives = io::stdout().is_terminal() && !once;
     let mut before = Reading::take(&server)?;
+    let _usual_again_at_the_end = lives.then(Keyboard::watch);
     loop {
         std::thread::sleep(interval);
         let now = Reading::take(&server)?;
-        let size = if lives { terminal() } else { Size { lines: usize::MAX, ..USUAL } };
+        let size = if lives { terminal() } else { Size { lines: usize::MAX, ..room() } };
         let page = page::of(url, &before, &now, size);
         let mut output = io::stdout().lock();
         if lives {
@@ -75,6 +83,15 @@ pub fn run(url: &str, token: Option<Token>, interval: Duration, once: bool) -> R
         }
         before = now;
     }
+}
+
+/// For a page that is printed once: a pipe takes lines of any length, unless somebody says otherwise.
+fn room() -> Size {
+    if io::stdout().is_terminal() {
+        return terminal();
+    }
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    Size { columns: columns.filter(|columns| *columns > 0).unwrap_or(usize::MAX), ..USUAL }
 }
 
 fn terminal() -> Size {

@@ -1,11 +1,13 @@
 //! A page: what two readings show together, as text that fits a terminal. Pure.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::live::ConnectionView;
 use crate::outage::OutageState;
+use crate::terminal::shown;
 
 use super::reading::Reading;
 
@@ -16,7 +18,7 @@ pub(super) struct Size {
     pub(super) lines: usize,
 }
 
-/// Widths of a table's columns but the last, which takes what is left.
+/// Least widths of a table's columns but the last, which takes what is left.
 const PROXY_COLUMNS: [usize; 8] = [16, 22, 22, 6, 11, 11, 8, 8];
 const CONNECTION_COLUMNS: [usize; 7] = [16, 7, 22, 9, 9, 11, 11];
 
@@ -24,22 +26,21 @@ const CONNECTION_COLUMNS: [usize; 7] = [16, 7, 22, 9, 9, 11, 11];
 pub(super) fn of(url: &str, before: &Reading, now: &Reading, size: Size) -> String {
     let elapsed = now.at.saturating_duration_since(before.at);
     let open: u64 = now.counts.values().map(|counts| counts.open).sum();
-    let title = format!("chaosproxy at {url}: {} proxies, {open} connections open", now.proxies.len());
+    let title =
+        format!("chaosproxy at {}: {} proxies, {open} connections open", shown(url), now.proxies.len());
     let mut lines = vec![title, String::new()];
-    lines.push(row(
-        &PROXY_COLUMNS,
-        &["PROXY", "LISTEN", "UPSTREAM", "OPEN", "UP/s", "DOWN/s", "ACCEPTED", "FAULTS", "NOW"],
-    ));
-    lines.extend(now.proxies.keys().map(|name| proxy(name, before, now, elapsed)));
+    let heads = ["PROXY", "LISTEN", "UPSTREAM", "OPEN", "UP/s", "DOWN/s", "ACCEPTED", "FAULTS", "NOW"];
+    let proxies = now.proxies.keys().map(|name| proxy(name, before, now, elapsed));
+    lines.extend(table(&PROXY_COLUMNS, heads, proxies, size.columns));
     if !now.connections.is_empty() {
         let heads = ["CONNECTION OF", "NO.", "CLIENT", "STATE", "AGE", "UP/s", "DOWN/s", "TOXICS"];
-        lines.extend([String::new(), row(&CONNECTION_COLUMNS, &heads)]);
-        lines.extend(connections(before, now, elapsed));
+        lines.push(String::new());
+        lines.extend(table(&CONNECTION_COLUMNS, heads, connections(before, now, elapsed), size.columns));
     }
     fit(&lines, size)
 }
 
-fn proxy(name: &str, before: &Reading, now: &Reading, elapsed: Duration) -> String {
+fn proxy(name: &str, before: &Reading, now: &Reading, elapsed: Duration) -> [String; 9] {
     let proxy = &now.proxies[name];
     let (earlier, counts) = (before.counts.get(name), now.counts.get(name).cloned().unwrap_or_default());
     let up = rate(earlier.map(|counts| counts.bytes_upstream), counts.bytes_upstream, elapsed);
@@ -50,24 +51,21 @@ fn proxy(name: &str, before: &Reading, now: &Reading, elapsed: Duration) -> Stri
     let off = (!proxy.enabled).then(|| "disabled".to_owned());
     let toxics = proxy.toxics.iter().map(|toxic| toxic.name.clone());
     let state: Vec<String> = off.into_iter().chain(outages).chain(toxics).collect();
-    row(
-        &PROXY_COLUMNS,
-        &[
-            name,
-            &proxy.listen,
-            &proxy.upstream,
-            &counts.open.to_string(),
-            &up,
-            &down,
-            &counts.accepted.to_string(),
-            &counts.faults.values().sum::<u64>().to_string(),
-            &state.join(" "),
-        ],
-    )
+    [
+        name.to_owned(),
+        proxy.listen.clone(),
+        proxy.upstream.clone(),
+        counts.open.to_string(),
+        up,
+        down,
+        counts.accepted.to_string(),
+        counts.faults.values().sum::<u64>().to_string(),
+        state.join(" "),
+    ]
 }
 
 /// The busiest first.
-fn connections(before: &Reading, now: &Reading, elapsed: Duration) -> Vec<String> {
+fn connections(before: &Reading, now: &Reading, elapsed: Duration) -> Vec<[String; 8]> {
     let key = |view: &ConnectionView| (view.proxy.clone(), view.ordinal);
     let earlier: HashMap<_, _> = before.connections.iter().map(|view| (key(view), view)).collect();
     let moved = |view: &ConnectionView| {
@@ -82,19 +80,16 @@ fn connections(before: &Reading, now: &Reading, elapsed: Duration) -> Vec<String
     busy.sort_by_key(|((up, down), _)| std::cmp::Reverse(up + down));
     let line = |((up, down), view): ((u64, u64), &ConnectionView)| {
         let struck = view.toxics.iter().filter(|toxic| toxic.affects).map(|toxic| toxic.name.as_str());
-        row(
-            &CONNECTION_COLUMNS,
-            &[
-                &view.proxy,
-                &view.ordinal.to_string(),
-                &view.client,
-                view.state.name(),
-                &format!("{} s", view.age_ms / 1000),
-                &rate(Some(0), up, elapsed),
-                &rate(Some(0), down, elapsed),
-                &struck.collect::<Vec<_>>().join(" "),
-            ],
-        )
+        [
+            view.proxy.clone(),
+            view.ordinal.to_string(),
+            view.client.clone(),
+            view.state.name().to_owned(),
+            format!("{} s", view.age_ms / 1000),
+            rate(Some(0), up, elapsed),
+            rate(Some(0), down, elapsed),
+            struck.collect::<Vec<_>>().join(" "),
+        ]
     };
     busy.into_iter().map(line).collect()
 }
@@ -113,19 +108,46 @@ fn rate(before: Option<u64>, now: u64, elapsed: Duration) -> String {
     if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") }
 }
 
-/// Cells in their columns, cut where they are too long; numbers stand to the left like words, for they differ in unit.
-fn row(widths: &[usize], cells: &[&str]) -> String {
+/// Rows under their heads, in columns that are as wide as their cells if so there is room for everything, and otherwise
+/// of their least widths. Numbers stand to the left like words, for they differ in unit.
+fn table<const N: usize>(
+    least: &[usize],
+    heads: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    columns: usize,
+) -> Vec<String> {
+    let printable = |cells: [String; N]| cells.map(|cell| shown(&cell).into_owned());
+    let rows: Vec<_> =
+        std::iter::once(heads.map(str::to_owned)).chain(rows.into_iter().map(printable)).collect();
+    let longest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
+    let whole: Vec<usize> = least.iter().enumerate().map(|(at, least)| longest(at).max(*least)).collect();
+    let line = whole.iter().map(|width| width + 1).sum::<usize>() + longest(N - 1);
+    let widths = if line <= columns { &whole } else { least };
+    rows.iter().map(|cells| row(widths, cells)).collect()
+}
+
+fn row(widths: &[usize], cells: &[String]) -> String {
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(widths.iter().map(Some).chain([None])) {
         match width {
-            Some(width) => {
-                let cut: String = cell.chars().take(*width).collect();
-                write!(line, "{cut:width$} ").expect("a string takes everything");
-            }
+            Some(width) => write!(line, "{:width$} ", cut(cell, *width)).expect("a string takes everything"),
             None => line.push_str(cell),
         }
     }
     line.trim_end().to_owned()
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// So much of a text as there is room for, and a mark where something is missing.
+fn cut(text: &str, room: usize) -> Cow<'_, str> {
+    if width(text) <= room {
+        return text.into();
+    }
+    let kept: String = text.chars().take(room.saturating_sub(1)).collect();
+    (kept + "…").into()
 }
 
 /// As much as there is room for; what is left out is said.
@@ -133,7 +155,7 @@ fn fit(lines: &[String], size: Size) -> String {
     let shown = if lines.len() < size.lines { lines.len() } else { size.lines.saturating_sub(2) };
     let mut page = String::new();
     for line in &lines[..shown] {
-        page.extend(line.chars().take(size.columns));
+        page += &cut(line, size.columns);
         page.push('\n');
     }
     if shown < lines.len() {
@@ -206,6 +228,44 @@ mod tests {
         assert_eq!(page.lines().count(), 5);
         assert!(page.ends_with("… and 4 lines more\n"), "{page}");
         assert!(page.lines().all(|line| line.chars().count() <= 20), "{page}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_marked_and_what_may_be_long_is_whole() {
+        let begun = Instant::now();
+        let long = "a.registry.with.a.name.of.some.length.example.com:5000";
+        let mut now = reading(begun + Duration::from_secs(1), 1);
+        now.proxies.get_mut("source").unwrap().upstream = long.to_owned();
+        let page = |columns| of("u", &reading(begun, 0), &now, Size { columns, lines: 50 });
+        assert!(
+            page(usize::MAX).contains(&format!("127.0.0.1:8666         {long} 2")),
+            "{}",
+            page(usize::MAX)
+        );
+        assert!(page(150).contains(" a.registry.with.a.nam… 2 "), "{}", page(150));
+        let narrow = page(50);
+        let lines: Vec<&str> = narrow.lines().collect();
+        assert!(lines[3].chars().count() == 50 && lines[3].ends_with('…'), "{narrow}");
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "ab…");
+    }
+
+    #[test]
+    fn names_cannot_command_a_terminal() {
+        let begun = Instant::now();
+        let name = "e\u{1b}[31m\"\\\n\tx/y";
+        let rename = |mut reading: Reading| {
+            let mut proxy = reading.proxies.remove("source").unwrap();
+            proxy.toxics[0].name = "\u{1b}[2J".to_owned();
+            reading.proxies.insert(name.to_owned(), proxy);
+            reading.connections[0].proxy = name.to_owned();
+            reading
+        };
+        let (before, now) = (rename(reading(begun, 0)), rename(reading(begun + Duration::from_secs(1), 1)));
+        let page = of("http://h\u{7}", &before, &now, Size { columns: usize::MAX, lines: usize::MAX });
+        assert_eq!(page.lines().count(), 8, "{page}");
+        assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "{page:?}");
+        assert_eq!(page.matches("e\\u{1b}[31m\"\\\\n\\tx/y").count(), 2, "{page}");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use chaosproxy::{ProxySpec, Server};
+
 use crate::harness::*;
 
 pub(crate) fn program(arguments: &[&str]) -> Command {
@@ -135,6 +137,116 @@ fn top_prints_a_page_of_a_server_and_says_where_there_is_none() {
     assert_eq!(code, Some(3));
     assert!(error.contains("GET /proxies: status 404; is this the API of a chaosproxy?"), "{error}");
     assert_eq!(run(&["top", "http://127.0.0.1:1"]).0, Some(3));
+}
+
+#[test]
+fn clients_find_a_server_by_its_address_alone_and_top_by_the_environment() {
+    let (server, _proxy) = proxied(echo());
+    let address = server.api_addr().to_string();
+    let once = ["-once", "-interval", "1ms"];
+    let (code, page, error) = run(&[&["top", &address][..], &once].concat());
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(page.starts_with(&format!("chaosproxy at {address}: 1 proxies")), "{page}");
+    assert_eq!(run(&["healthcheck", &address]), (Some(0), String::new(), String::new()));
+    let mut command = program(&[&["top"][..], &once].concat());
+    let output = command.env("TOXIPROXY_URL", &address).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), page);
+    let (code, _, error) = run(&["top", "https://127.0.0.1:1"]);
+    let wanted = "chaosproxy: https://127.0.0.1:1: not an address of the form HOST:PORT, http://HOST:PORT or unix:PATH\n";
+    assert_eq!((code, error.as_str()), (Some(3), wanted));
+}
+
+#[test]
+fn a_page_in_a_pipe_is_whole_or_as_wide_as_columns_says() {
+    let server = Server::builder().start().unwrap();
+    let upstream = format!("{}.example.com:5000", "registry.".repeat(20));
+    server.create(ProxySpec::new("source", &upstream)).unwrap();
+    let top = |columns: Option<&str>| {
+        let mut command = program(&["top", &server.url(), "-once", "-interval", "1ms"]);
+        command.env_remove("COLUMNS").envs(columns.map(|columns| ("COLUMNS", columns)));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let longest = |page: &str| page.lines().map(|line| line.chars().count()).max().unwrap();
+    let whole = top(None);
+    assert!(whole.contains(&upstream) && longest(&whole) > 200, "{whole}");
+    let cut = top(Some("50"));
+    assert!(!cut.contains(&upstream) && longest(&cut) == 50 && cut.contains("…\n"), "{cut}");
+}
+
+/// A terminal of 100 columns: its own side, and the one for a program.
+fn terminal() -> (std::fs::File, std::fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&outer).unwrap();
+    unlockpt(&outer).unwrap();
+    let path = ptsname(&outer, Vec::new()).unwrap();
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+    let inner = rustix::fs::open(path.as_c_str(), flags, rustix::fs::Mode::empty()).unwrap();
+    let size = rustix::termios::Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&outer, size).unwrap();
+    (outer.into(), inner.into())
+}
+
+/// What a terminal gets, up to a text.
+fn read_until(terminal: &mut impl Read, text: &str) -> String {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = terminal.read(&mut buffer).unwrap();
+        all.extend_from_slice(&buffer[..count]);
+        let shown = String::from_utf8_lossy(&all);
+        if shown.contains(text) {
+            return shown.into_owned();
+        }
+    }
+}
+
+#[test]
+fn in_a_terminal_top_goes_on_until_a_key_ends_it_and_leaves_the_terminal_as_it_was() {
+    let (server, _proxy) = proxied(echo());
+    for key in [b"q", b"\x03"] {
+        let (mut outer, inner) = terminal();
+        let mode = || rustix::termios::tcgetattr(&inner).unwrap().local_modes;
+        let before = mode();
+        let mut command = program(&["top", &server.url(), "-interval", "20ms"]);
+        let (input, output) = (inner.try_clone().unwrap(), inner.try_clone().unwrap());
+        let mut running = Running(command.stdin(input).stdout(output).spawn().unwrap());
+        for _page in 0..2 {
+            read_until(&mut outer, "\x1b[Jchaosproxy at ");
+        }
+        assert_ne!(mode(), before);
+        std::io::Write::write_all(&mut outer, key).unwrap();
+        assert_eq!(running.0.wait().unwrap().code(), Some(0), "{key:?}");
+        assert_eq!(mode(), before);
+    }
+}
+
+#[test]
+fn names_cannot_command_a_terminal_through_ctl() {
+    let server = Server::builder().start().unwrap();
+    server.create(ProxySpec::new("e\u{1b}[2J\nx", "127.0.0.1:1")).unwrap();
+    let (mut outer, inner) = terminal();
+    let (output, error) = (inner.try_clone().unwrap(), inner);
+    let mut command = program(&["ctl", "-h", &server.url(), "list"]);
+    let mut running = Running(command.stdout(output).stderr(error).spawn().unwrap());
+    drop(command);
+    let shown = read_until(&mut outer, "ctl inspect");
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert!(shown.contains("e\\u{1b}[2J\\nx") && !shown.contains("\x1b[2J"), "{shown:?}");
+}
+
+#[test]
+fn help_calls_the_client_by_the_name_it_was_called_by() {
+    let (code, help, _) = run(&["ctl", "help", "list"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        help.contains("Usage: chaosproxy ctl list [OPTIONS]\n") && !help.contains("toxiproxy-cli"),
+        "{help}"
+    );
+    for arguments in [&["ctl", "help"][..], &["top", "-help"], &["healthcheck", "-help"]] {
+        let (code, help, _) = run(arguments);
+        assert_eq!(code, Some(0), "{arguments:?}");
+        assert!(!help.contains("<http"), "{help}");
+    }
 }
 
 #[test]

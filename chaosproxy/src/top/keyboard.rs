@@ -1,0 +1,71 @@
+//! Keys, while a page is shown again and again: `q` and Ctrl-C end the program at once, whatever the server is doing.
+
+use std::io::{self, Read as _};
+
+use rustix::process::getpgrp;
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
+};
+
+/// What Ctrl-C sends to a terminal that makes no signal of it.
+const CTRL_C: u8 = 3;
+
+/// The keyboard, which has its usual manner again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Keyboard {
+    usual: Option<Termios>,
+}
+
+impl Keyboard {
+    /// Watches the keys, if standard input is a terminal that is this program's to read from.
+    pub(super) fn watch() -> Self {
+        let usual = tcgetattr(io::stdin()).ok().filter(|_| is_ours());
+        if let Some(usual) = &usual {
+            let saved = usual.clone();
+            // A key that cannot be watched leaves Ctrl-C as it is: a signal that ends the program.
+            let watched = std::thread::Builder::new().name("keys".into()).spawn(move || watch(&saved));
+            if watched.is_ok() {
+                set(&listening(usual.clone()));
+            }
+        }
+        Self { usual }
+    }
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        if let Some(usual) = &self.usual {
+            set(usual);
+        }
+    }
+}
+
+/// Each key at once and unseen, and no signals: whoever ends the program by one would leave the terminal like this.
+fn listening(mut terminal: Termios) -> Termios {
+    terminal.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+    terminal.special_codes[SpecialCodeIndex::VMIN] = 1;
+    terminal.special_codes[SpecialCodeIndex::VTIME] = 0;
+    terminal
+}
+
+/// A program in the background that changes its terminal is stopped for that.
+fn is_ours() -> bool {
+    tcgetpgrp(io::stdin()).map_or(true, |foreground| foreground == getpgrp())
+}
+
+fn set(terminal: &Termios) {
+    let _a_terminal_that_is_gone_needs_nothing = tcsetattr(io::stdin(), OptionalActions::Now, terminal);
+}
+
+fn watch(usual: &Termios) {
+    for key in io::stdin().bytes() {
+        match key {
+            Ok(b'q' | b'Q' | CTRL_C) => {
+                set(usual);
+                std::process::exit(0);
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}

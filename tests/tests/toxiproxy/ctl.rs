@@ -58,6 +58,29 @@ const LINES: &[(&str, Option<(&str, i32)>)] = &[
     ("tog p", None),
     ("toggle none", None),
     ("toggle", None),
+    ("toxic add -t latency -n f1 --upstream=true p", None),
+    ("toxic add -t latency -n f2 -d=true p", None),
+    ("toxic add -t latency -n f3 --downstream=false p", None),
+    ("toxic add -t latency -n f4 -u=0 -d=T p", None),
+    ("toxic add -t latency -n f5 -u -u p", None),
+    ("toxic add -t latency -n f6 -a latency=5,jitter=3 p", None),
+    ("toxic add -t latency -n f7 -a latency=1_000 p", None),
+    ("toxic add -t latency -t noop -n f8 p", None),
+    ("toxic add -n=f9 -n=f10 -t=latency --toxicity 1 --toxicity 0.2_5 p", None),
+    ("toxic add -t latency -n f11 -a latency=1_ p", None),
+    ("toxic add -t latency -n f12 -a latency=1e400 p", None),
+    ("toxic add -t latency -n f13 -a latency=5,,x, -a jitter=1 -a jitter=2 p", None),
+    ("toxic update -n f6 -a latency=6,jitter=4 p", None),
+    ("create -l 127.0.0.1:0 -u u:1 -u u:3 s", None),
+    ("-host 127.0.0.1:1 --host 127.0.0.1:2 list", None),
+    ("inspect p", None),
+    ("list", None),
+    // The reference says nothing of them.
+    ("list p", Some(("ignored: p", 0))),
+    ("inspect p q", Some(("ignored: q", 0))),
+    ("toxic remove -n f1 p q", Some(("ignored: q", 0))),
+    ("delete s p q", Some(("ignored: p q", 0))),
+    ("list", None),
     ("delete q", None),
     ("d q", None),
     ("delete", None),
@@ -67,6 +90,33 @@ const LINES: &[(&str, Option<(&str, i32)>)] = &[
     ("", None),
     ("toxic", None),
     ("--help", None),
+    ("-version=false list", None),
+    ("help", None),
+    ("h", None),
+    ("help toxic", None),
+    ("h list", None),
+    ("help t add", None),
+    ("toxic help", None),
+    ("toxic h", None),
+    ("t h add", None),
+    ("help bogus", None),
+    ("toxic help bogus", None),
+    ("inspect help", None),
+    ("list -h", None),
+    ("toxic add -h", None),
+    // The reference knows the server before the verb only.
+    (
+        "list --host 127.0.0.1:1",
+        Some((
+            "Failed to retrieve proxies: Get \"http://127.0.0.1:/proxies\": dial tcp 127.0.0.1:: connect: \
+             connection refused",
+            1,
+        )),
+    ),
+    (
+        "toxic add -t latency --upstream=maybe p",
+        Some(("error: invalid value 'maybe' for '--upstream[=<BOOL>]': write true or false", 2)),
+    ),
     // The reference shows its help, and claims success.
     ("--bogus", Some(("error: unexpected argument '--bogus' found", 2))),
     ("list --bogus", Some(("error: unexpected argument '--bogus' found", 2))),
@@ -142,6 +192,32 @@ fn gone(real: &Client<'_>, ours: &Client<'_>) {
     for line in ["list", "inspect p", "delete p", "toxic remove -n t p"] {
         let line = format!("-h {closed} {line}");
         assert_eq!(ours.say(&line), real.say(&line), "{line}");
+    }
+}
+
+/// Whatever the help of the reference says of types and attributes of toxics, ours says, too.
+pub(crate) fn help_teaches_as_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join(crate::CLI);
+    symlink(e2e::binary::path("chaosproxy"), &link).unwrap();
+    let help = |program: &Path| {
+        let output = run(Command::new(program).args(["help", "toxic"]));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (real, ours) = (help(&find(crate::CLI).unwrap()), help(&link));
+    let types = real.lines().filter_map(|line| line.trim().split_once(':')).map(|(name, _)| name);
+    let types: Vec<&str> = types.filter(|name| chaosproxy::Attributes::defaults(name).is_some()).collect();
+    let attributes =
+        real.split([' ', ',']).filter_map(|word| word.trim().split_once("=<")).map(|(name, _)| name);
+    let attributes: Vec<&str> = attributes.collect();
+    assert!(types.len() >= 6 && attributes.len() >= 9, "{types:?} {attributes:?}");
+    for word in types
+        .iter()
+        .map(|name| format!("\n  {name} "))
+        .chain(attributes.iter().map(|name| format!(" {name}=")))
+    {
+        assert!(ours.contains(&word), "no {word:?} in {ours}");
     }
 }
 

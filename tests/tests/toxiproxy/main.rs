@@ -38,6 +38,7 @@ fn trials() -> Vec<Trial> {
         trial("metrics_have_the_names_and_labels_of_the_real_server", &[SERVER], metrics::compare),
         trial("flags_are_read_as_the_real_server_reads_them", &[SERVER], flags::compare),
         trial("ctl_prints_what_the_real_client_prints", &[CLI], ctl::compare),
+        trial("help_teaches_what_that_of_the_real_client_does", &[CLI], ctl::help_teaches_as_much),
         trial("the_real_client_reads_our_answers", &[CLI], ctl::the_real_client_works),
         trial("the_guide_names_every_difference", &[], docs::compare),
     ]

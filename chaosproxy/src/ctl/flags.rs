@@ -569,7 +569,7 @@ mod tests {
             let add = text(&["toxic", "add"]);
             let flags =
                 add.lines().filter_map(|line| line.trim_start().split_once("--")).map(|(_, rest)| rest);
-            let last = flags.map(|flag| flag.split([' ', ',']).next().unwrap()).last();
+            let last = flags.map(|flag| flag.split([' ', ',']).next().unwrap()).next_back();
             assert_eq!(last, Some("help"), "{add}");
         }
     }

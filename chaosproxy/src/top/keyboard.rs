@@ -58,7 +58,7 @@ fn set(terminal: &Termios) {
 }
 
 fn watch(usual: &Termios) {
-    for key in io::stdin().bytes() {
+    for key in io::stdin().lock().bytes() {
         match key {
             Ok(b'q' | b'Q' | CTRL_C) => {
                 set(usual);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::client::{Change, Toxic};
 use super::{guide, number};
 use crate::ask;
-use crate::cli::double_dash;
+use crate::cli::{double_dash, go_bool};
 
 /// The server, and what it may want to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ struct Ctl {
     token_file: Option<PathBuf>,
     /// Print the version
     #[arg(long, short = 'v', value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(value_parser = truth, default_missing_value = "true", display_order = 102)]
+    #[arg(value_parser = go_bool, default_missing_value = "true", display_order = 102)]
     version: Option<bool>,
     /// Show help
     #[arg(long, global = true, action = ArgAction::Help, display_order = 103)]
@@ -169,11 +169,11 @@ struct Add {
     kind: Option<String>,
     /// On bytes from the client to the server
     #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(value_parser = truth, default_missing_value = "true")]
+    #[arg(value_parser = go_bool, default_missing_value = "true")]
     upstream: Option<bool>,
     /// On bytes from the server to the client, the default
     #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(value_parser = truth, default_missing_value = "true")]
+    #[arg(value_parser = go_bool, default_missing_value = "true")]
     downstream: Option<bool>,
     /// Only connections of this source, source_port, port or sni; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
@@ -404,15 +404,6 @@ impl Add {
         let (proxy, name, Change { toxicity, attributes }) = self.change.meant(path)?;
         let only = conditions(&self.only)?;
         Ok(Verb::Add { proxy, toxic: Toxic { name, kind, stream, toxicity, attributes, only } })
-    }
-}
-
-/// True or false, as Go reads it.
-fn truth(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
-        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
-        _ => Err("write true or false".to_owned()),
     }
 }
 

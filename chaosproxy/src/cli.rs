@@ -1,5 +1,5 @@
 //! The command line: Toxiproxy server's flags in Go's style (`-host x`, `-host=x`, `--host=x`), and ours beside
-//! them. Values are spelt as Go's flag package takes them ([`go_bool`], [`go_integer`]), and of a flag that is given
+//! them. Values are spelt as Go's flag package takes them (`go_bool`, `go_integer`), and of a flag that is given
 //! twice the last counts. Parsing neither prints nor starts anything.
 
 use std::ffi::OsString;

@@ -9,6 +9,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mockreg_proto::units::{ByteCount, Span};
 use thiserror::Error;
 
+use crate::unix;
+
 /// A Toxiproxy-compatible proxy of TCP, UDP and unix-domain sockets with repeatable faults.
 ///
 /// Flags may be written with one dash or two. Where this differs from Toxiproxy: a busy API port ends the program
@@ -134,12 +136,17 @@ pub struct Serve {
 pub const DEFAULT_PORT: u16 = 8474;
 
 impl Serve {
+    /// Whether the API is to be on a socket's file.
+    pub fn is_on_socket(&self) -> bool {
+        unix::is_meant(&self.host)
+    }
+
     /// Refuses settings that contradict each other.
     ///
     /// # Errors
     /// A port beside a socket's file, or one file for two purposes of which one would write over the other.
     pub fn check(&self) -> Result<(), String> {
-        if let Some(port) = self.port.filter(|_| self.host.starts_with("unix:")) {
+        if let Some(port) = self.port.filter(|_| self.is_on_socket()) {
             return Err(format!("-port {port} is of a host; the socket -host {} has none", self.host));
         }
         let read =

@@ -279,10 +279,7 @@ impl<'a> Driver<'a> {
 
     fn splice(&mut self, lane: usize) -> Read<usize> {
         let pipe = self.lanes[lane].pipe.as_mut().expect("it was lent a moment ago");
-        match pipe.fill(&self.sockets[lane]) {
-            Read::Empty if self.sockets[lane].is_at_urgent_data() => self.relay(lane),
-            read => read,
-        }
+        pipe.fill(&self.sockets[lane]).unwrap_or_else(|| self.relay(lane))
     }
 
     fn offer(&mut self, lane: usize) -> Read<usize> {

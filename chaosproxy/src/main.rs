@@ -139,7 +139,7 @@ fn reload(server: &Server, path: &Path) {
 /// Where the API is to listen. A name that is none may be one tomorrow; a socket without a path is a mistake.
 fn api(options: &Serve) -> Result<Builder, (u8, anyhow::Error)> {
     let builder = Server::builder();
-    if !options.host.starts_with("unix:") {
+    if !options.is_on_socket() {
         let address = api_address(&options.host, options.port.unwrap_or(cli::DEFAULT_PORT));
         return Ok(builder.api(address.map_err(|error| (ENVIRONMENT, error))?));
     }

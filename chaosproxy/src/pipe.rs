@@ -79,8 +79,8 @@ impl Pipes {
 impl Pipe {
     /// Takes what the socket has and an empty pipe has room for. An empty one, because the kernel says "not now" both
     /// for a socket without bytes and for a full pipe, and forgetting that a socket is readable in the second case
-    /// would stall it. Nor does it take anything past urgent data, which only a read goes past.
-    pub(crate) fn fill(&mut self, source: &Socket) -> Read<usize> {
+    /// would stall it. `None`: urgent data is next, which only a read goes past.
+    pub(crate) fn fill(&mut self, source: &Socket) -> Option<Read<usize>> {
         debug_assert!(self.is_empty(), "a pipe is drained before it is filled");
         let ends = self.ends();
         // Longer than anything: a short answer means that the pipe's slots are used up as often as that the socket
@@ -93,9 +93,12 @@ impl Pipe {
             is_urgent = is_nothing && source.is_at_urgent_data();
             if is_urgent { Ok(0) } else { result }
         };
-        match nonblocking(source, Interest::READABLE, |_| false, splice) {
+        let spliced = nonblocking(source, Interest::READABLE, |_| false, splice);
+        if is_urgent {
             // Neither the end nor a reason to wait.
-            Ok(_) if is_urgent => Read::Empty,
+            return None;
+        }
+        Some(match spliced {
             Ok(Some(0)) => Read::End,
             Ok(Some(n)) => {
                 self.filled = n;
@@ -104,7 +107,7 @@ impl Pipe {
             }
             Ok(None) => Read::Empty,
             Err(_) => Read::Broken,
-        }
+        })
     }
 
     /// Gives the socket what it takes now. `Ok(0)`: nothing.
@@ -206,7 +209,7 @@ mod tests {
 
     async fn fill(pipe: &mut Pipe, source: &Socket) -> Read<usize> {
         source.ready(Interest::READABLE).await.unwrap();
-        pipe.fill(source)
+        pipe.fill(source).expect("no test sends urgent data")
     }
 
     #[tokio::test]

@@ -166,16 +166,15 @@ impl Handler {
     }
 }
 
+fn log_proxy(view: &ProxyView, done: &str) {
+    let ProxyView { name, listen, upstream, enabled, .. } = view;
+    tracing::info!(proxy = name, listen, upstream, enabled, "proxy {done}");
+}
+
 async fn create_proxy(core: &Core, body: &[u8]) -> Answer {
     let spec = model::proxy_spec(&model::first_value(body)?)?;
     let view = core.proxies.create(&spec).await?.view().await;
-    tracing::info!(
-        proxy = view.name,
-        listen = view.listen,
-        upstream = view.upstream,
-        enabled = view.enabled,
-        "proxy created"
-    );
+    log_proxy(&view, "created");
     Ok(proxy(core, StatusCode::CREATED, &view))
 }
 
@@ -183,13 +182,7 @@ async fn update_proxy(core: &Core, name: &str, body: &[u8]) -> Answer {
     core.proxies.get(name).await?;
     let update = model::proxy_update(&model::first_value(body)?)?;
     let view = core.proxies.update(name, &update).await?;
-    tracing::info!(
-        proxy = view.name,
-        listen = view.listen,
-        upstream = view.upstream,
-        enabled = view.enabled,
-        "proxy updated"
-    );
+    log_proxy(&view, "updated");
     Ok(proxy(core, StatusCode::OK, &view))
 }
 

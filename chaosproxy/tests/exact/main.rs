@@ -193,8 +193,9 @@ fn bandwidth_is_exact() {
     }
 }
 
-/// Errors do not add up: a stream is as far behind its rate in its last third as in its first, within 2 ms. Three
-/// seconds; `PACED_SECONDS=60` for a minute.
+/// Errors do not add up: in a sixth of the test a stream falls behind its rate by less than 0.5 ms. The median of all
+/// sixths, for a machine that sleeps longer than what is queued lasts (10 ms) leaves the link idle once, and that is
+/// not made up for. Three seconds; `PACED_SECONDS=60` for a minute.
 #[test]
 fn a_paced_stream_drifts_from_its_rate_at_no_time() {
     let _alone = alone();
@@ -211,16 +212,13 @@ fn a_paced_stream_drifts_from_its_rate_at_no_time() {
         received += download.skip(due - received);
         behind.push((start.elapsed().as_secs_f64() - received as f64 / rate as f64) * 1e3);
     }
-    let third = behind.len() / 3;
-    let middle = |part: &[f64]| {
-        let mut sorted = part.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2]
-    };
-    let (first, last) = (middle(&behind[..third]), middle(&behind[2 * third..]));
+    let sixth = behind.len() / 6;
+    let mut lost: Vec<f64> = behind.iter().zip(&behind[sixth..]).map(|(then, now)| now - then).collect();
+    lost.sort_by(f64::total_cmp);
+    let lost = lost[lost.len() / 2];
     // Milliseconds. A timer that was 30 µs late for each piece of a millisecond would lose 30 ms a second.
-    assert!((last - first).abs() < 2.0, "{first:.2} ms behind at first, {last:.2} ms at last");
-    println!("{seconds} s: {first:.3} ms behind at first, {last:.3} ms at last");
+    assert!(lost.abs() < 0.5, "{lost:.3} ms lost in a sixth of {seconds} s: {behind:.2?}");
+    println!("{seconds} s: {lost:.3} ms lost in a sixth, {:.3} ms behind at last", behind[behind.len() - 1]);
 }
 
 /// A download whose clock starts with its first delivery.

@@ -97,8 +97,13 @@ fn partial_resets_its_share() {
     ping(&mut live, b"before");
     let outage = server.outage("source", OutageKind::Partial, None).unwrap();
     let reset = (0..200).filter(|_| {
-        let mut client = connect(proxy.listen_addr());
-        match client.write_all(b"hello").and_then(|()| client.read_exact(&mut [0; 5])) {
+        // A client that is slow to notice that it is connected finds itself reset while it connects.
+        let asked = TcpStream::connect(proxy.listen_addr()).and_then(|mut client| {
+            client.set_read_timeout(Some(PATIENCE))?;
+            client.write_all(b"hello")?;
+            client.read_exact(&mut [0; 5])
+        });
+        match asked {
             Ok(()) => false,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::ConnectionReset);

@@ -4,8 +4,14 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use chaosproxy_path::Protocol;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, UnixListener};
 
 use crate::datagrams;
@@ -13,7 +19,7 @@ use crate::dial;
 use crate::listen::{self, AddressError, ListenError};
 use crate::ports::{PortsError, Route, Span};
 use crate::protocol::{self, MixedProtocols};
-use crate::socket::Socket;
+use crate::socket::{self, Socket};
 use crate::unix::{self, SocketFile, UnixAddress};
 
 /// How texts of addresses are read.
@@ -156,10 +162,10 @@ pub(crate) fn check_upstream(text: &str, dialect: Dialect) -> Result<(), Address
 /// It means no address, or nobody listens there.
 pub(crate) async fn dial(upstream: &str, dialect: Dialect) -> io::Result<Socket> {
     if !dialect.is_unix(upstream) {
-        return dial::connect(upstream).await.map(Socket::Tcp);
+        return dial::connect(upstream).await;
     }
     let address = UnixAddress::parse(upstream).map_err(io::Error::other)?;
-    unix::connect(&address).await.map(Socket::Unix)
+    unix::connect(&address).await
 }
 
 /// What stands open to clients.
@@ -171,34 +177,50 @@ pub(crate) enum Entrance {
     Datagrams(UdpSocket),
 }
 
-/// A listening socket.
+/// A listening socket. It accepts by itself: a stream of the runtime would be registered as one, and then anew as a
+/// [`Socket`]; and in the unix domain the runtime panics at a client whose name has all 108 bytes.
 #[derive(Debug)]
-pub(crate) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+pub(crate) struct Listener {
+    fd: AsyncFd<OwnedFd>,
+    /// `None` in the unix domain.
+    port: Option<u16>,
 }
 
 impl Listener {
-    /// Its port; 0 in the unix domain.
-    pub(crate) fn port(&self) -> u16 {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map_or(0, |address| address.port()),
-            Self::Unix(_) => 0,
-        }
+    pub(crate) fn tcp(listener: TcpListener) -> io::Result<Self> {
+        let port = Some(listener.local_addr()?.port());
+        Ok(Self { fd: socket::watch(listener.into_std()?.into(), Interest::READABLE)?, port })
     }
 
-    /// The next connection, and whose it is.
-    pub(crate) async fn accept(&self) -> io::Result<(Socket, Address)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                Ok((Socket::Tcp(stream), Address::Tcp(canonical(address))))
-            }
-            Self::Unix(listener) => {
-                let (stream, address) = listener.accept().await?;
-                Ok((Socket::Unix(stream), Address::Unix(UnixAddress::of_peer(&address))))
-            }
+    pub(crate) fn unix(listener: UnixListener) -> io::Result<Self> {
+        Ok(Self { fd: socket::watch(listener.into_std()?.into(), Interest::READABLE)?, port: None })
+    }
+
+    /// Its port; 0 in the unix domain.
+    pub(crate) fn port(&self) -> u16 {
+        self.port.unwrap_or(0)
+    }
+
+    /// The next connection, which does not block, and whose it is.
+    pub(crate) async fn accept(&self) -> io::Result<(OwnedFd, Address)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        if self.port.is_some() {
+            let accept = |fd: &OwnedFd| Ok(acceptfrom_with(fd, flags)?);
+            let (fd, peer) = self.fd.async_io(Interest::READABLE, accept).await?;
+            let peer = SocketAddr::try_from(peer.ok_or(Errno::NOTCONN)?)?;
+            return Ok((fd, Address::Tcp(canonical(peer))));
         }
+        let accept = |fd: &OwnedFd| Ok(accept_with(fd, flags)?);
+        let stream = UnixStream::from(self.fd.async_io(Interest::READABLE, accept).await?);
+        let peer = stream.peer_addr().map_or(UnixAddress::Unnamed, |peer| UnixAddress::of_peer(&peer));
+        Ok((stream.into(), Address::Unix(peer)))
+    }
+
+    /// The same, to be forwarded.
+    pub(crate) async fn accept_stream(&self) -> io::Result<(Socket, Address)> {
+        let (fd, peer) = self.accept().await?;
+        let socket = if self.port.is_some() { Socket::tcp(fd) } else { Socket::unix(fd) };
+        Ok((socket?, peer))
     }
 }
 
@@ -216,7 +238,7 @@ pub(crate) struct Bound {
 /// The address cannot be bound.
 pub(crate) fn listen(address: &Address) -> Result<Bound, ListenError> {
     match address {
-        Address::Tcp(address) => Ok(tcp(listen::listen(*address)?, *address)),
+        Address::Tcp(address) => tcp(listen::listen(*address)?, *address),
         Address::Udp(address) => {
             let bind = |error| ListenError::Udp { address: *address, error };
             let socket = datagrams::bind(*address).map_err(bind)?;
@@ -225,15 +247,17 @@ pub(crate) fn listen(address: &Address) -> Result<Bound, ListenError> {
         }
         Address::Unix(address) => {
             let (listener, file) = unix::listen(address)?;
-            let entrance = Entrance::Streams(Listener::Unix(listener));
+            let entrance = Entrance::Streams(listener);
             Ok(Bound { address: Address::Unix(address.clone()), entrance, file })
         }
     }
 }
 
-fn tcp(listener: TcpListener, asked: SocketAddr) -> Bound {
+fn tcp(listener: TcpListener, asked: SocketAddr) -> Result<Bound, ListenError> {
     let address = Address::Tcp(listener.local_addr().unwrap_or(asked));
-    Bound { address, entrance: Entrance::Streams(Listener::Tcp(listener)), file: None }
+    let listener =
+        Listener::tcp(listener).map_err(|error| ListenError::Bind { address: asked.to_string(), error })?;
+    Ok(Bound { address, entrance: Entrance::Streams(listener), file: None })
 }
 
 /// An address that is kept while nobody is let in: connections are refused, and nobody else gets it. The file of a
@@ -261,7 +285,7 @@ impl Reserved {
     /// Somebody else does meanwhile.
     pub(crate) fn open(self) -> Result<Bound, ListenError> {
         match self {
-            Self::Port(address, socket) => Ok(tcp(listen::open(socket, address)?, address)),
+            Self::Port(address, socket) => tcp(listen::open(socket, address)?, address),
             Self::File(address, file) => {
                 // Gone before the new one comes, which could have its number.
                 drop(file);

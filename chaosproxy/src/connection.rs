@@ -25,7 +25,6 @@ pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves one client until its connection ends.
 pub(crate) async fn serve(client: Socket, mut visit: Visit) {
-    client.send_at_once();
     visit.outcome = converse(client, &mut visit).await;
     let (proxy, connection) = (&visit.live.name, visit.record.ordinal);
     debug!(%proxy, connection, outcome = visit.outcome.name(), "connection ended");
@@ -94,6 +93,9 @@ async fn turn_away(client: Socket, visit: &mut Visit, outcome: Outcome) -> Outco
 pub(crate) fn is_turned_away(visit: &Visit, orders: &Orders) -> bool {
     const RULE: &str = "partial";
     let (live, ordinal) = (&visit.live, visit.record.ordinal);
+    if orders.announced.is_empty() && orders.partial.is_none() {
+        return false;
+    }
     let draw = live.identity(ordinal).draw(RULE, "share");
     for share in orders.announced.iter().copied() {
         let is_hit = fires(draw, share);
@@ -172,7 +174,6 @@ async fn connect(upstream: &str, dialect: Dialect, header: &[u8]) -> std::io::Re
 }
 
 async fn forward(client: Socket, server: Socket, visit: &mut Visit) -> Outcome {
-    server.send_at_once();
     visit.record.set_state(ConnectionState::Open);
     let mut driver = Driver::new(visit, [client, server]);
     let ending = driver.run().await;

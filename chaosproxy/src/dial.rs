@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::task::JoinSet;
+
+use crate::socket::{self, Socket};
 
 /// How long an address has before the next is tried as well: the recommended delay of RFC 8305 §8.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -17,10 +19,10 @@ const MAX_ADDRESSES: usize = 16;
 ///
 /// # Errors
 /// No such name, or what its first address answered if none can be reached.
-pub(crate) async fn connect(upstream: &str) -> io::Result<TcpStream> {
+pub(crate) async fn connect(upstream: &str) -> io::Result<Socket> {
     let addresses: Vec<SocketAddr> = lookup_host(upstream).await?.take(MAX_ADDRESSES).collect();
     match addresses[..] {
-        [only] => TcpStream::connect(only).await,
+        [only] => socket::connect(only).await,
         _ => race(alternate(addresses)).await,
     }
 }
@@ -37,13 +39,13 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// Connects to the addresses one after another, the next when one has failed or had its head start; the first that
 /// answers ends the others.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<Socket> {
     let mut addresses = addresses.into_iter();
     let mut attempts = JoinSet::new();
     let mut failure = None;
     loop {
         if let Some(address) = addresses.next() {
-            attempts.spawn(TcpStream::connect(address));
+            attempts.spawn(socket::connect(address));
         }
         let head_start = if addresses.as_slice().is_empty() { Duration::MAX } else { HEAD_START };
         match tokio::time::timeout(head_start, attempts.join_next()).await {
@@ -62,7 +64,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
     use super::*;
 
@@ -95,7 +97,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stream = race(vec![silent, address]).await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), address);
+        assert_eq!(stream.ends().unwrap().0, address);
     }
 
     #[tokio::test]
@@ -104,7 +106,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stream = race(vec![refusing, refusing, address]).await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), address);
+        assert_eq!(stream.ends().unwrap().0, address);
         let error = race(vec![refusing, refusing]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(race(Vec::new()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -115,7 +117,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         for upstream in [address.to_string(), format!("localhost:{}", address.port())] {
-            assert_eq!(connect(&upstream).await.unwrap().peer_addr().unwrap(), address);
+            assert_eq!(connect(&upstream).await.unwrap().ends().unwrap().0, address);
         }
     }
 

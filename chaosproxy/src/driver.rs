@@ -346,6 +346,8 @@ impl<'a> Driver<'a> {
         let timer = &mut self.timer;
         let orders = &mut self.visit.orders;
         let ready = tokio::select! {
+            // Whoever comes first, both directions are looked at afterwards.
+            biased;
             changed = orders.changed() => {
                 changed.map_err(|_| Ending::Killed(Kill::Close))?;
                 return self.obey();

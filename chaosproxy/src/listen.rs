@@ -162,20 +162,19 @@ pub(crate) fn open(reserved: TcpSocket, address: SocketAddr) -> Result<TcpListen
 ///
 /// `SO_REUSEADDR` lets it be bound although connections of the listener before it linger; unlike `SO_REUSEPORT` it
 /// never lets two listeners have one port. All addresses of IPv4 are all addresses of both families, as in Go, where
-/// the machine has both.
+/// the machine has both. Small writes to connections leave at once (`TCP_NODELAY`), which they have from their listener.
 ///
 /// # Errors
 /// The address cannot be bound.
 pub(crate) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
-    if address.ip().is_unspecified()
-        && let Ok(socket) = of_both_families()
-    {
-        socket.set_reuseaddr(true)?;
-        socket.bind((Ipv6Addr::UNSPECIFIED, address.port()).into())?;
-        return Ok(socket);
-    }
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let both = address.ip().is_unspecified().then(of_both_families).and_then(Result::ok);
+    let (socket, address) = match both {
+        Some(socket) => (socket, (Ipv6Addr::UNSPECIFIED, address.port()).into()),
+        None if address.is_ipv4() => (TcpSocket::new_v4()?, address),
+        None => (TcpSocket::new_v6()?, address),
+    };
     socket.set_reuseaddr(true)?;
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     Ok(socket)
 }
@@ -241,6 +240,16 @@ mod tests {
         let by = |text: &str| text.parse().unwrap();
         assert!(is_same(by("0.0.0.0:1"), by("[::]:1")) && !is_same(by("0.0.0.0:1"), by("[::]:2")));
         assert!(!is_same(by("127.0.0.1:1"), by("[::]:1")));
+    }
+
+    #[tokio::test]
+    async fn small_writes_to_who_was_accepted_leave_at_once() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let listener = listen(address.parse().unwrap()).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let _client = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+            assert!(listener.accept().await.unwrap().0.nodelay().unwrap(), "{address}");
+        }
     }
 
     #[tokio::test]

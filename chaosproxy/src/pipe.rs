@@ -204,7 +204,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connect = TcpStream::connect(listener.local_addr().unwrap());
         let (accepted, connected) = tokio::join!(listener.accept(), connect);
-        (Socket::Tcp(accepted.unwrap().0), connected.unwrap())
+        (Socket::tcp(accepted.unwrap().0.into_std().unwrap()).unwrap(), connected.unwrap())
     }
 
     async fn fill(pipe: &mut Pipe, source: &Socket) -> Read<usize> {
@@ -253,7 +253,10 @@ mod tests {
     #[tokio::test]
     async fn sockets_of_the_unix_domain_can_be_spliced_either_way() {
         let pipes = Arc::new(Pipes::default());
-        let pair = || UnixStream::pair().map(|(one, other)| (Socket::Unix(one), other)).unwrap();
+        let pair = || {
+            let (one, other) = UnixStream::pair().unwrap();
+            (Socket::unix(one.into_std().unwrap()).unwrap(), other)
+        };
         let ((here, there), (near, far)) = (pair(), pair());
         let mut pipe = pipes.lend().unwrap();
         for text in [b"hello", b"again"] {

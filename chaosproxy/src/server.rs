@@ -244,11 +244,11 @@ fn open_api(address: &Address) -> io::Result<(Listener, Address, Option<SocketFi
         Address::Tcp(address) => {
             let listener = listen::reserve(*address)?.listen(API_BACKLOG)?;
             let address = listener.local_addr()?;
-            Ok((Listener::Tcp(listener), Address::Tcp(address), None))
+            Ok((Listener::tcp(listener)?, Address::Tcp(address), None))
         }
         Address::Unix(address) => {
             let (listener, file) = unix::listen_privately(address)?;
-            Ok((Listener::Unix(listener), Address::Unix(address.clone()), file))
+            Ok((listener, Address::Unix(address.clone()), file))
         }
         // Nothing that sets the API's address makes one of these.
         Address::Udp(_) => Err(io::ErrorKind::Unsupported.into()),

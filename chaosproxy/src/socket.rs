@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rustix::io::Errno;
 use rustix::ioctl::{Getter, Opcode};
-use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{RecvFlags, Shutdown, getpeername, getsockname};
+use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay, socket_error};
+use rustix::net::{
+    AddressFamily, RecvFlags, Shutdown, SocketFlags, SocketType, getpeername, getsockname, socket_with,
+};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::canonical;
 
@@ -41,84 +42,61 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(READ_SIZE));
 }
 
+/// What the runtime watches a socket for, unless it is deaf.
+const NEWS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+
 /// A stream socket.
 #[derive(Debug)]
-pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    /// See [`Self::deafen`].
-    Deaf {
-        fd: AsyncFd<OwnedFd>,
-        is_tcp: bool,
-    },
-    /// The system had no memory to watch it in another way, so it is closed.
-    Lost,
+pub(crate) struct Socket {
+    /// `None`: the system had no memory to watch it in another way, so it is closed.
+    fd: Option<AsyncFd<OwnedFd>>,
+    is_tcp: bool,
+    is_deaf: bool,
 }
 
 impl Socket {
-    /// Has small writes leave at once, where the family would wait for more.
-    pub(crate) fn send_at_once(&self) {
-        if let Self::Tcp(stream) = self {
-            // An error means that the peer is gone, which the first read will tell.
-            let _already_gone = stream.set_nodelay(true);
-        }
+    /// One of TCP, that does not block.
+    pub(crate) fn tcp(fd: impl Into<OwnedFd>) -> io::Result<Self> {
+        Ok(Self { fd: Some(watch(fd.into(), NEWS)?), is_tcp: true, is_deaf: false })
+    }
+
+    /// One of the unix domain, that does not block.
+    pub(crate) fn unix(fd: impl Into<OwnedFd>) -> io::Result<Self> {
+        Ok(Self { fd: Some(watch(fd.into(), NEWS)?), is_tcp: false, is_deaf: false })
     }
 
     /// Waits until there is something of what one is interested in. What comes in makes no deaf one readable.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        match self {
-            Self::Tcp(stream) => stream.ready(interest).await,
-            Self::Unix(stream) => stream.ready(interest).await,
-            Self::Deaf { fd, .. } => fd.ready(interest).await.map(|guard| guard.ready()),
-            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
-        }
+        let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        fd.ready(interest).await.map(|guard| guard.ready())
     }
 
     /// Nobody is woken up by what comes in, a FIN included, until [`Self::hear`]; a reset and room to write still are
     /// news. Reading remains possible, and does not ask first whether there is something.
     pub(crate) fn deafen(&mut self) {
-        let is_tcp = self.is_tcp();
-        let fd = match std::mem::replace(self, Self::Lost) {
-            Self::Tcp(stream) => stream.into_std().map(OwnedFd::from),
-            Self::Unix(stream) => stream.into_std().map(OwnedFd::from),
-            deaf_or_lost => {
-                *self = deaf_or_lost;
-                return;
-            }
-        };
-        *self = fd
-            .and_then(|fd| watch(fd, Interest::WRITABLE))
-            .map_or_else(|error| Self::lost(&error), |fd| Self::Deaf { fd, is_tcp });
+        if !std::mem::replace(&mut self.is_deaf, true) {
+            self.watch_for(Interest::WRITABLE);
+        }
     }
 
     /// Undoes [`Self::deafen`].
     pub(crate) fn hear(&mut self) {
-        if !matches!(self, Self::Deaf { .. }) {
-            return;
-        }
-        if let Self::Deaf { fd, is_tcp } = std::mem::replace(self, Self::Lost) {
-            let fd = fd.into_inner();
-            let heard = match is_tcp {
-                true => TcpStream::from_std(fd.into()).map(Self::Tcp),
-                false => UnixStream::from_std(fd.into()).map(Self::Unix),
-            };
-            *self = heard.unwrap_or_else(|error| Self::lost(&error));
+        if std::mem::replace(&mut self.is_deaf, false) {
+            self.watch_for(NEWS);
         }
     }
 
-    fn lost(error: &io::Error) -> Self {
-        tracing::warn!(%error, "a socket is closed, for it cannot be watched");
-        Self::Lost
+    fn watch_for(&mut self, interest: Interest) {
+        let Some(fd) = self.fd.take() else { return };
+        match watch(fd.into_inner(), interest) {
+            Ok(fd) => self.fd = Some(fd),
+            Err(error) => tracing::warn!(%error, "a socket is closed, for it cannot be watched"),
+        }
     }
 
     fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        match self {
-            Self::Tcp(stream) => stream.try_io(interest, call),
-            Self::Unix(stream) => stream.try_io(interest, call),
-            Self::Deaf { .. } if interest == Interest::READABLE => call(),
-            Self::Deaf { fd, .. } => fd.try_io(interest, |_| call()),
-            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
-        }
+        let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        if self.is_deaf && interest != Interest::WRITABLE { call() } else { fd.try_io(interest, |_| call()) }
     }
 
     /// Addresses of the peer and of this end; `None` in the unix domain, and where the peer is gone.
@@ -128,16 +106,34 @@ impl Socket {
     }
 
     /// Whether urgent data is next, before which reading and splicing end though there may be more behind it. Only
-    /// reading goes past it, and leaves it out, as other proxies do.
+    /// reading goes past it, and leaves it out, as other proxies do. The system is not asked before there is news of
+    /// any: for small requests the call would be a twentieth of the cost.
     pub(crate) fn is_at_urgent_data(&self) -> bool {
         /// `SIOCATMARK`: asm-generic/sockios.h.
         const SIOCATMARK: Opcode = 0x8905;
-        matches!(number_of::<SIOCATMARK>(self), Ok(1..))
+        let ask = || match number_of::<SIOCATMARK>(self) {
+            Ok(1..) => Ok(()),
+            // The news is forgotten; that of the next urgent data is not.
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        self.try_io(Interest::PRIORITY, ask).is_ok()
     }
+}
 
-    const fn is_tcp(&self) -> bool {
-        matches!(self, Self::Tcp(_) | Self::Deaf { is_tcp: true, .. })
+/// Connects to an address of TCP, as long as that takes.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<Socket> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
+    // Small writes leave at once, where TCP would wait for more.
+    set_tcp_nodelay(&fd, true)?;
+    match rustix::net::connect(&fd, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
     }
+    let socket = Socket::tcp(fd)?;
+    socket.ready(Interest::WRITABLE).await?;
+    socket_error(&socket)??;
+    Ok(socket)
 }
 
 /// Has the runtime watch a descriptor.
@@ -150,13 +146,8 @@ pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Owned
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Deaf { fd, .. } => fd.get_ref().as_fd(),
-            // No descriptor of a file: every call fails as on a closed one.
-            Self::Lost => rustix::fs::CWD,
-        }
+        // In the place of one that is lost no descriptor of a file: every call fails as on a closed one.
+        self.fd.as_ref().map_or(rustix::fs::CWD, |fd| fd.get_ref().as_fd())
     }
 }
 
@@ -205,7 +196,7 @@ fn fill<T>(socket: &Socket, len: u64, take: impl FnOnce(&mut Vec<u8>) -> T) -> R
         let len = READ_SIZE.min(usize::try_from(len).unwrap_or(usize::MAX));
         // In the unix domain a read also ends early behind bytes that descriptors came with, and in TCP before urgent
         // data: no sign of an empty socket.
-        let is_drained = |n| n < len && socket.is_tcp() && !socket.is_at_urgent_data();
+        let is_drained = |n| n < len && socket.is_tcp && !socket.is_at_urgent_data();
         let receive = || Ok(receive(socket, scratch, len, RecvFlags::empty())?);
         match nonblocking(socket, Interest::READABLE, is_drained, receive) {
             Ok(Some(0)) => Read::End,
@@ -340,7 +331,7 @@ pub(crate) async fn close(socket: &Socket) {
 /// finds its connection reset if it had sent something that was not read, and the end of the stream otherwise; what
 /// it writes from now on is a broken pipe.
 pub(crate) fn reset(socket: Socket) {
-    if socket.is_tcp() {
+    if socket.is_tcp {
         let _already_gone = set_socket_linger(&socket, Some(Duration::ZERO));
     }
     drop(socket);
@@ -349,7 +340,7 @@ pub(crate) fn reset(socket: Socket) {
 /// Waits until the peer's kernel has everything that was written, as long as it takes some of it. In the unix domain it
 /// has it with the write, and keeps it for the peer whatever becomes of this socket.
 pub(crate) async fn drained(socket: &Socket) {
-    if !socket.is_tcp() {
+    if !socket.is_tcp {
         return;
     }
     let empty = async {
@@ -394,10 +385,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connect = TcpStream::connect(listener.local_addr().unwrap());
         let (accepted, connected) = tokio::join!(listener.accept(), connect);
+        let (accepted, _) = accepted.unwrap();
         let (near, far) = UnixStream::pair().unwrap();
         [
-            (Socket::Tcp(accepted.unwrap().0), connected.unwrap().into_std().unwrap().into()),
-            (Socket::Unix(near), far.into_std().unwrap().into()),
+            (
+                Socket::tcp(accepted.into_std().unwrap()).unwrap(),
+                connected.unwrap().into_std().unwrap().into(),
+            ),
+            (Socket::unix(near.into_std().unwrap()).unwrap(), far.into_std().unwrap().into()),
         ]
     }
 

@@ -4,16 +4,20 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::net::{UnixSocket, UnixStream};
 
+use crate::address::Listener;
 use crate::listen::{AddressError, BACKLOG, ListenError};
+use crate::socket::Socket;
 
 /// What texts of such addresses begin with; `unix://` does as well.
 const SCHEME: &str = "unix:";
@@ -61,7 +65,7 @@ impl UnixAddress {
     }
 
     /// That of the other end of an accepted connection.
-    pub(crate) fn of_peer(address: &tokio::net::unix::SocketAddr) -> Self {
+    pub(crate) fn of_peer(address: &SocketAddr) -> Self {
         let name =
             address.as_abstract_name().map(|name| Self::Abstract(String::from_utf8_lossy(name).into_owned()));
         let file = || address.as_pathname().map(|path| Self::File(path.to_owned()));
@@ -117,7 +121,7 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// Somebody answers there, the file is no socket, or it cannot be made.
-pub(crate) fn listen(address: &UnixAddress) -> Result<(UnixListener, Option<SocketFile>), ListenError> {
+pub(crate) fn listen(address: &UnixAddress) -> Result<(Listener, Option<SocketFile>), ListenError> {
     bound(address, None).map_err(|error| {
         let text = address.to_string();
         ListenError::Unix { path: text.strip_prefix(SCHEME).unwrap_or(&text).to_owned(), error }
@@ -128,7 +132,7 @@ pub(crate) fn listen(address: &UnixAddress) -> Result<(UnixListener, Option<Sock
 ///
 /// # Errors
 /// As there.
-pub(crate) fn listen_privately(address: &UnixAddress) -> io::Result<(UnixListener, Option<SocketFile>)> {
+pub(crate) fn listen_privately(address: &UnixAddress) -> io::Result<(Listener, Option<SocketFile>)> {
     if matches!(address, UnixAddress::Abstract(_)) {
         let problem = "a name without a file is open to every user; give it a path";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
@@ -136,7 +140,7 @@ pub(crate) fn listen_privately(address: &UnixAddress) -> io::Result<(UnixListene
     bound(address, Some(Mode::RUSR | Mode::WUSR))
 }
 
-fn bound(address: &UnixAddress, mode: Option<Mode>) -> io::Result<(UnixListener, Option<SocketFile>)> {
+fn bound(address: &UnixAddress, mode: Option<Mode>) -> io::Result<(Listener, Option<SocketFile>)> {
     let (socket, name) = (UnixSocket::new_stream()?, address.system_path());
     if let Some(mode) = mode {
         // The file gets the mode of its socket: there is no moment in which others could connect.
@@ -153,7 +157,7 @@ fn bound(address: &UnixAddress, mode: Option<Mode>) -> io::Result<(UnixListener,
         UnixAddress::File(path) => Some(SocketFile { path: path.clone(), identity: identity(path)? }),
         _ => None,
     };
-    Ok((socket.listen(BACKLOG)?, file))
+    Ok((Listener::unix(socket.listen(BACKLOG)?)?, file))
 }
 
 /// Removes the file of a socket that nobody answers behind.
@@ -182,12 +186,12 @@ fn clear(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// Nobody listens there, or may be reached.
-pub(crate) async fn connect(address: &UnixAddress) -> io::Result<UnixStream> {
+pub(crate) async fn connect(address: &UnixAddress) -> io::Result<Socket> {
     let path = address.system_path();
     loop {
         match UnixStream::connect(&path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE_REST).await,
-            done => return done,
+            done => return Socket::unix(done?.into_std()?),
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,7 +17,9 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -23,9 +27,8 @@ use super::body::{self, Room};
 use super::error::ApiError;
 use super::routes::{self, Endpoint};
 use super::{model, uri};
-use crate::address::Listener;
+use crate::address::{Address, Listener};
 use crate::server::Core;
-use crate::socket::Socket;
 
 /// Connections at once. Past that the oldest is closed: those who do nothing with theirs cannot lock others out.
 const MOST_CONNECTIONS: usize = 1024;
@@ -84,9 +87,9 @@ pub(crate) async fn serve(listener: Listener, core: Arc<Core>) {
     let desk = Desk { core, room: Arc::new(Room::new()) };
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok((fd, peer)) => {
                 connections.make_room().await;
-                connections.add(converse(socket, desk.clone()));
+                connections.add(converse(fd, peer, desk.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "the API cannot accept");
@@ -96,15 +99,19 @@ pub(crate) async fn serve(listener: Listener, core: Arc<Core>) {
     }
 }
 
-async fn converse(socket: Socket, desk: Desk) {
-    match socket {
-        Socket::Tcp(stream) => {
+async fn converse(fd: OwnedFd, peer: Address, desk: Desk) {
+    let served = async {
+        if let Address::Unix(_) = peer {
+            serve_connection(UnixStream::from_std(fd.into())?, desk).await;
+        } else {
             let limit = u32::try_from(READER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
-            let _already_gone = rustix::net::sockopt::set_tcp_user_timeout(&stream, limit);
-            serve_connection(stream, desk).await;
+            let _already_gone = set_tcp_user_timeout(&fd, limit);
+            serve_connection(TcpStream::from_std(fd.into())?, desk).await;
         }
-        Socket::Unix(stream) => serve_connection(stream, desk).await,
-        Socket::Deaf { .. } | Socket::Lost => unreachable!("a socket is neither when it is accepted"),
+        Ok::<_, io::Error>(())
+    };
+    if let Err(error) = served.await {
+        tracing::warn!(%error, "an API connection cannot be served");
     }
 }
 

@@ -421,7 +421,7 @@ impl Proxy {
     async fn accept(self: Arc<Self>, listener: Listener) {
         let port = listener.port();
         loop {
-            match listener.accept().await {
+            match listener.accept_stream().await {
                 Ok((client, address)) => {
                     let visit = self.live.enter(address, port);
                     self.spawn(connection::serve(client, visit));

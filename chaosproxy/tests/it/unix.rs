@@ -9,7 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use chaosproxy::{OutageKind, ProxyHandle, ProxySpec, Server, Toxic};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, bind, connect as connect_to, socket_with,
+};
 
 use crate::harness::*;
 
@@ -381,4 +384,18 @@ fn the_program_takes_them_from_a_file_and_from_ctl() {
     let pid = rustix::process::Pid::from_child(&running.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     eventually("both files are gone", || !at("a.sock").exists() && !at("b.sock").exists());
+}
+
+/// The longest path has no room for the zero behind it, and is one byte longer than std would bind.
+#[test]
+fn a_client_with_the_longest_name_is_served() {
+    let bench = Bench::new();
+    let stem = format!("{}/", bench.path.parent().unwrap().display());
+    let name = format!("{stem}{}", "x".repeat(108 - stem.len()));
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+    bind(&socket, &SocketAddrUnix::new(name.as_str()).unwrap()).unwrap();
+    connect_to(&socket, &SocketAddrUnix::new(&bench.path).unwrap()).unwrap();
+    roundtrip(&mut UnixStream::from(socket));
+    roundtrip(&mut bench.connect());
 }

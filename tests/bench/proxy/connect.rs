@@ -12,8 +12,8 @@ const BATCH: usize = 16;
 pub(crate) fn run() {
     let subjects = everyone(&answering());
     // Short turns and many of them: the machine's phases are longer than one.
-    let batches = size(60, 10);
-    let [wall, cpu] = interleave_costs(size(21, 2), &subjects, |proxy| {
+    let batches = size(120, 10);
+    let [wall, cpu] = interleave_costs(size(41, 2), &subjects, |proxy| {
         proxy.cost(|| {
             for _ in 0..batches {
                 let mut streams: Vec<_> = (0..BATCH).map(|_| proxy.connect()).collect();

@@ -9,8 +9,8 @@ const CONNECTIONS: usize = 32;
 pub(crate) fn run() {
     let subjects = everyone(&answering());
     // Short turns and many of them: the machine's phases are longer than one.
-    let rounds = size(200, 50);
-    let [wall, cpu] = interleave_costs(size(21, 2), &subjects, |proxy| {
+    let rounds = size(400, 50);
+    let [wall, cpu] = interleave_costs(size(41, 2), &subjects, |proxy| {
         let mut streams: Vec<_> = (0..CONNECTIONS).map(|_| proxy.connect()).collect();
         streams.iter_mut().for_each(ask);
         proxy.cost(|| {

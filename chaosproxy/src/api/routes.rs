@@ -263,6 +263,11 @@ async fn begin_outage(core: &Core, body: &[u8]) -> Answer {
     };
     let manner = manner.of(kind).map_err(ApiError::bad_request)?;
     let for_ms = fields.whole("for_ms")?;
+    if for_ms == Some(0) && !kind.is_instant() {
+        let problem =
+            "for_ms must be at least 1: nothing lasts no time; without it the outage lasts until it is ended";
+        return Err(ApiError::bad_request(problem));
+    }
     let proxy = core.proxies.get(&name).await?;
     Ok(json(core, StatusCode::CREATED, &core.proxies.outages.begin(proxy, kind, manner, for_ms).await))
 }

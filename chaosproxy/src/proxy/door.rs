@@ -1,6 +1,5 @@
 //! A door of a proxy, which has one for each port: the listener and the task that accepts, and what becomes of the
-//! address while an outage keeps
-//! it shut.
+//! address while an outage keeps it shut.
 
 use tokio::task::JoinHandle;
 

@@ -563,6 +563,11 @@ fn outages_are_begun_shown_and_ended() {
             "a flap needs period_ms, from one time down to the next",
         ),
         (r#"{"proxy":"source","kind":"partial","share":0}"#, 400, "share must be above 0 and at most 1"),
+        (
+            r#"{"proxy":"source","kind":"down","for_ms":0}"#,
+            400,
+            "for_ms must be at least 1: nothing lasts no time; without it the outage lasts until it is ended",
+        ),
     ] {
         let answer = begin(body);
         assert_eq!((answer.status, answer.body), (status, error(status, text)), "{body}");

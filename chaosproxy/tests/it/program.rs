@@ -201,9 +201,15 @@ fn read_until(terminal: &mut impl Read, text: &str) -> String {
 }
 
 #[test]
-fn in_a_terminal_top_goes_on_until_a_key_ends_it_and_leaves_the_terminal_as_it_was() {
+fn in_a_terminal_top_goes_on_until_a_key_or_a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
+    type End = fn(&mut std::fs::File, &Running);
+    let ends: [(End, i32); 3] = [
+        (|terminal, _| std::io::Write::write_all(terminal, b"q").unwrap(), 0),
+        (|terminal, _| std::io::Write::write_all(terminal, b"\x03").unwrap(), 0),
+        (|_, running| tell(running, rustix::process::Signal::TERM), 143),
+    ];
     let (server, _proxy) = proxied(echo());
-    for key in [b"q", b"\x03"] {
+    for (end, code) in ends {
         let (mut outer, inner) = terminal();
         let mode = || rustix::termios::tcgetattr(&inner).unwrap().local_modes;
         let before = mode();
@@ -214,8 +220,8 @@ fn in_a_terminal_top_goes_on_until_a_key_ends_it_and_leaves_the_terminal_as_it_w
             read_until(&mut outer, "\x1b[Jchaosproxy at ");
         }
         assert_ne!(mode(), before);
-        std::io::Write::write_all(&mut outer, key).unwrap();
-        assert_eq!(running.0.wait().unwrap().code(), Some(0), "{key:?}");
+        end(&mut outer, &running);
+        assert_eq!(running.0.wait().unwrap().code(), Some(code));
         assert_eq!(mode(), before);
     }
 }

@@ -46,17 +46,19 @@ pub enum ConfigError {
     },
 }
 
-/// Reads a file of proxies.
+/// Reads a file of proxies; with `strict`, of which only the first JSON value counts and the last proxy of each name, and
+/// toxics are not looked at, as in Toxiproxy.
 ///
 /// # Errors
 /// It cannot be read, is no JSON, or describes no proxies; the error names file, line and column.
-pub fn read(path: &Path) -> Result<Vec<ProxySpec>, ConfigError> {
+pub fn read(path: &Path, strict: bool) -> Result<Vec<ProxySpec>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    parse(path, &std::fs::read_to_string(path).map_err(unreadable)?)
+    parse(path, &std::fs::read_to_string(path).map_err(unreadable)?, strict)
 }
 
-pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<ProxySpec>, ConfigError> {
-    let entries: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| ConfigError::Syntax {
+pub(crate) fn parse(path: &Path, text: &str, strict: bool) -> Result<Vec<ProxySpec>, ConfigError> {
+    let list = if strict { first_value(text) } else { text };
+    let entries: Vec<&RawValue> = serde_json::from_str(list).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: error.line(),
         column: error.column().max(1),
@@ -68,7 +70,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<ProxySpec>, ConfigErr
             let (line, column) = place(text, piece);
             ConfigError::Content { path: path.to_owned(), line, column, problem }
         };
-        let spec = read_proxy(entry.get())
+        let spec = read_proxy(entry.get(), strict)
             .map_err(|(piece, problem)| fail(piece, format!("proxy {}: {problem}", index + 1)))?;
         for (field, value) in [("name", &spec.name), ("upstream", &spec.upstream)] {
             if value.is_empty() {
@@ -76,7 +78,9 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<ProxySpec>, ConfigErr
                 return Err(fail(entry.get(), problem));
             }
         }
-        if specs.iter().any(|other| other.name == spec.name) {
+        if strict {
+            specs.retain(|other| other.name != spec.name);
+        } else if specs.iter().any(|other| other.name == spec.name) {
             return Err(fail(entry.get(), format!("proxy {} is there twice", spec.name)));
         }
         specs.push(spec);
@@ -86,10 +90,10 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<ProxySpec>, ConfigErr
 
 /// One proxy of the file, or what is wrong and the piece of the text that is: the first value that is refused by
 /// itself, or all of it.
-fn read_proxy(entry: &str) -> Result<ProxySpec, (&str, String)> {
+fn read_proxy(entry: &str, strict: bool) -> Result<ProxySpec, (&str, String)> {
     let read = |text: &str| {
         let value = serde_json::from_str(text).map_err(|error| without_place(&error))?;
-        api::proxy_spec(&value).map_err(|error| error.problem().to_owned())
+        api::proxy_spec(&value, strict).map_err(|error| error.problem().to_owned())
     };
     let whole = match read(entry) {
         Ok(spec) => return Ok(spec),
@@ -97,10 +101,21 @@ fn read_proxy(entry: &str) -> Result<ProxySpec, (&str, String)> {
     };
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(entry).unwrap_or_default();
     let refused = fields.iter().filter_map(|(name, value)| {
-        let alone = serde_json::to_string(&BTreeMap::from([(name, value)])).ok()?;
+        let mut alone = BTreeMap::from([(name, value)]);
+        if name == "toxics" {
+            // Which ones there are depends on what the proxy carries.
+            alone.extend(fields.iter().filter(|(name, _)| ["listen", "upstream"].contains(&name.as_str())));
+        }
+        let alone = serde_json::to_string(&alone).ok()?;
         Some((value.get(), read(&alone).err()?))
     });
     Err(refused.min_by_key(|(value, _)| value.as_ptr() as usize).unwrap_or((entry, whole)))
+}
+
+/// The text of the first value; all of it, where that is none.
+fn first_value(text: &str) -> &str {
+    let first = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>().next();
+    first.and_then(Result::ok).map_or(text, RawValue::get)
 }
 
 /// What is wrong with a text; where is told apart from it, and of the whole file.
@@ -121,7 +136,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        parse(Path::new("proxies.json"), text).unwrap_err().to_string()
+        parse(Path::new("proxies.json"), text, false).unwrap_err().to_string()
     }
 
     #[test]
@@ -130,10 +145,31 @@ mod tests {
             {"name": "source", "listen": "127.0.0.1:8666", "upstream": "127.0.0.1:5000", "enabled": false},
             {"Name": "dest", "upstream": "h:1", "label": "d", "comment": null}
         ]"#;
-        let specs = parse(Path::new("x"), text).unwrap();
+        let specs = parse(Path::new("x"), text, false).unwrap();
         assert_eq!(specs.len(), 2);
         assert!(!specs[0].enabled && specs[1].enabled);
         assert_eq!(specs[1].label.as_deref(), Some("d"));
+    }
+
+    #[test]
+    fn strictly_the_first_value_and_the_last_of_a_name_count() {
+        let text = r#"[{"name":"a","upstream":"b"},{"name":"a","upstream":"c","toxics":7}] and more"#;
+        let specs = parse(Path::new("x"), text, true).unwrap();
+        assert_eq!(specs, [ProxySpec::new("a", "c")]);
+        let one = error(text);
+        assert_eq!(one, "proxies.json:1:70: trailing characters");
+    }
+
+    #[test]
+    fn a_proxy_has_its_toxics_from_the_file() {
+        let text = r#"[{"upstream":"udp://h:1","name":"a","toxics":[{"type":"packet_loss"}],"listen":"udp://:0"},
+            {"name":"b","upstream":"h:1","toxics":[{"type":"latency"},
+            {"type":"packet_loss"}]}]"#;
+        assert!(error(text).starts_with("proxies.json:2:51: proxy 2: toxic 2: "), "{}", error(text));
+        let good = text.replace(",\n            {\"type\":\"packet_loss\"}", "");
+        let specs = parse(Path::new("x"), &good, false).unwrap();
+        let kinds = specs.iter().flat_map(|spec| &spec.toxics).map(|toxic| toxic.attributes.kind());
+        assert_eq!(kinds.collect::<Vec<_>>(), ["packet_loss", "latency"]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn serve(options: &Serve) -> Result<ExitCode, (u8, anyhow::Error)> {
     }
     let specs = match &options.config {
         // As the reference does, it starts without the file's proxies; nothing is silent about that.
-        Some(path) => match config::read(path) {
+        Some(path) => match config::read(path, options.strict_compat) {
             Ok(specs) => specs,
             Err(error) if options.strict_compat => {
                 eprintln!("chaosproxy: {error:#}");

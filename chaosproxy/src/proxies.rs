@@ -83,8 +83,8 @@ impl Proxies {
         Ok(())
     }
 
-    /// Creates or replaces proxies, in order; one that is as described already stays untouched, toxics and all;
-    /// a label or a seed that is not given describes nothing.
+    /// Creates or replaces proxies, in order; one that is as described already stays untouched, toxics and all; the
+    /// toxics described, and a label or a seed that is not given, do not count.
     /// Nothing is done if any description is incomplete. A failure later leaves the earlier ones in place, which
     /// are returned in any case.
     pub(crate) async fn populate(&self, specs: &[ProxySpec]) -> (Vec<ProxyView>, Result<(), ProxyError>) {
@@ -164,7 +164,7 @@ impl Proxies {
         }
     }
 
-    /// Whether a description is whole, and its addresses go together.
+    /// Whether a description is whole, its toxics have names of their own, and its addresses go together.
     fn check(&self, spec: &ProxySpec, place: &str) -> Result<(), ProxyError> {
         for (field, value) in [("name", &spec.name), ("upstream", &spec.upstream)] {
             if value.is_empty() {
@@ -173,6 +173,11 @@ impl Proxies {
         }
         if !self.ground.strict_compat {
             proxy::check_name(&spec.name)?;
+        }
+        for (index, toxic) in spec.toxics.iter().enumerate() {
+            if spec.toxics[..index].iter().any(|other| other.name() == toxic.name()) {
+                return Err(ProxyError::ToxicExists);
+            }
         }
         let dialect = self.ground.dialect();
         dialect.route(&spec.listen, &spec.upstream)?;

@@ -78,7 +78,7 @@ pub fn proxy(body: &[u8]) {
     let Ok(value) = model::first_value(body) else { return };
     for strict in [false, true] {
         on_a_server(strict, async |core| {
-            if let Ok(spec) = model::proxy_spec(&value) {
+            if let Ok(spec) = model::proxy_spec(&value, strict) {
                 create(&core, spec).await;
             }
             if let Ok(mut update) = model::proxy_update(&value) {
@@ -86,7 +86,7 @@ pub fn proxy(body: &[u8]) {
                 (update.listen, update.enabled) = (None, None);
                 let _may_be_no_upstream = core.proxies.update("a", &update).await;
             }
-            if let Ok(mut specs) = model::proxy_specs(&value) {
+            if let Ok(mut specs) = model::proxy_specs(&value, strict) {
                 specs.iter_mut().for_each(|spec| spec.enabled = false);
                 let mut names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).chain(["a"]).collect();
                 names.sort_unstable();
@@ -110,7 +110,7 @@ async fn create(core: &Arc<Core>, spec: ProxySpec) {
     };
     let shown = show(core, &proxy).await;
     let value = model::first_value(shown.as_bytes()).expect("what is shown is JSON");
-    let again = model::proxy_spec(&value).expect("what is shown is a proxy");
+    let again = model::proxy_spec(&value, core.is_strict()).expect("what is shown is a proxy");
     let other = server(core.is_strict());
     let again = other.proxies.create(&again).await.expect("it is as good as the first");
     assert_eq!(show(&other, &again).await, shown);
@@ -162,7 +162,7 @@ pub fn timeline(body: &[u8]) {
 
 /// A file of proxies: each has what it needs, and an error names a place in the file.
 pub fn configuration(text: &str) {
-    match config::parse(Path::new("fuzz"), text) {
+    match config::parse(Path::new("fuzz"), text, text.len() % 2 == 0) {
         Ok(specs) => assert!(specs.iter().all(|spec| !spec.name.is_empty() && !spec.upstream.is_empty())),
         Err(error) => assert!(error.to_string().starts_with("fuzz:")),
     }

@@ -15,6 +15,7 @@ use super::error::ApiError;
 use crate::admission::{Admission, OverLimit};
 use crate::introduction::Introduction;
 use crate::live::Entry;
+use crate::protocol;
 use crate::proxy::{ProxyError, ProxySpec, ProxyUpdate, ProxyView};
 use crate::proxy_header::ProxyProtocol;
 use crate::selection::Selection;
@@ -172,35 +173,55 @@ const fn kind_of(value: &Value) -> &'static str {
 }
 
 /// A proxy to be created.
-pub(crate) fn proxy_spec(value: &Value) -> Result<ProxySpec, ApiError> {
-    spec(&Fields::of(value, PROXY, "Proxy")?)
+pub(crate) fn proxy_spec(value: &Value, strict: bool) -> Result<ProxySpec, ApiError> {
+    spec(&Fields::of(value, PROXY, "Proxy")?, strict)
 }
 
-fn listed_spec(value: &Value) -> Result<ProxySpec, ApiError> {
+fn listed_spec(value: &Value, strict: bool) -> Result<ProxySpec, ApiError> {
     // In a list the reference decodes into a type around its own, which its errors show.
     let fields = Fields::of(value, PROXY_IN_LIST, "")?;
     fields.boolean("enabled")?;
-    spec(&Fields { owner: ".Proxy", ..fields })
+    spec(&Fields { owner: ".Proxy", ..fields }, strict)
 }
 
-fn spec(fields: &Fields<'_>) -> Result<ProxySpec, ApiError> {
+fn spec(fields: &Fields<'_>, strict: bool) -> Result<ProxySpec, ApiError> {
     let change = update(fields)?;
+    let (listen, upstream) =
+        (change.listen.clone().unwrap_or_default(), change.upstream.clone().unwrap_or_default());
+    // The reference does not look at them.
+    let toxics = if strict { Vec::new() } else { toxics(fields, &listen, &upstream)? };
     Ok(ProxySpec {
         name: fields.string("name")?.unwrap_or_default(),
-        listen: fields.string("listen")?.unwrap_or_default(),
-        upstream: fields.string("upstream")?.unwrap_or_default(),
+        listen,
+        upstream,
         label: fields.string("label")?.filter(|label| !label.is_empty()),
         seed: fields.whole("seed")?,
         enabled: fields.boolean("enabled")?.unwrap_or(true),
         admission: change.terms(Admission::default()),
         introduction: change.introduction(Introduction::default()),
+        toxics,
     })
 }
 
+/// The toxics that a proxy begins with, each as it would be added.
+fn toxics(fields: &Fields<'_>, listen: &str, upstream: &str) -> Result<Vec<Toxic>, ApiError> {
+    let list = fields.read("toxics", "[]toxics.ToxicWrapper", Value::as_array)?;
+    // Addresses that do not go together are told when the proxy is made.
+    let protocol = protocol::of(listen, upstream).unwrap_or(Protocol::Tcp);
+    let numbered = list.into_iter().flatten().zip(1..);
+    let read = |(value, number): (&Value, usize)| {
+        let told = |error: ApiError| ApiError::bad_body(format_args!("toxic {number}: {}", error.problem()));
+        let toxic = toxic(value, protocol, false).map_err(told)?;
+        toxic.realise(protocol, false).map_err(|error| told(ApiError::bad_body(error)))?;
+        Ok(toxic)
+    };
+    numbered.map(read).collect()
+}
+
 /// A list of proxies to be created.
-pub(crate) fn proxy_specs(value: &Value) -> Result<Vec<ProxySpec>, ApiError> {
+pub(crate) fn proxy_specs(value: &Value, strict: bool) -> Result<Vec<ProxySpec>, ApiError> {
     match value {
-        Value::Array(list) => list.iter().map(listed_spec).collect(),
+        Value::Array(list) => list.iter().map(|value| listed_spec(value, strict)).collect(),
         Value::Null => Ok(Vec::new()),
         other => Err(not_the_value(other, &format!("[]{PROXY_IN_LIST}"))),
     }

@@ -172,7 +172,7 @@ fn log_proxy(view: &ProxyView, done: &str) {
 }
 
 async fn create_proxy(core: &Core, body: &[u8]) -> Answer {
-    let spec = model::proxy_spec(&model::first_value(body)?)?;
+    let spec = model::proxy_spec(&model::first_value(body)?, core.is_strict())?;
     let view = core.proxies.create(&spec).await?.view().await;
     log_proxy(&view, "created");
     Ok(proxy(core, StatusCode::CREATED, &view))
@@ -230,7 +230,7 @@ async fn populate(core: &Core, body: &[u8]) -> Answer {
         error: Option<&'a ApiError>,
         proxies: Option<Vec<ProxyJson<'a>>>,
     }
-    let specs = model::first_value(body).and_then(|value| model::proxy_specs(&value));
+    let specs = model::first_value(body).and_then(|value| model::proxy_specs(&value, core.is_strict()));
     let (views, error) = match specs {
         Ok(specs) => {
             let (views, result) = core.proxies.populate(&specs).await;

@@ -70,10 +70,15 @@ impl Proxy {
             room,
             tasks: Mutex::default(),
         });
-        proxy.publish(&*proxy.state.lock().await).await;
-        if spec.enabled {
-            proxy.enable(&mut *proxy.state.lock().await).await?;
+        let mut state = proxy.state.lock().await;
+        for toxic in &spec.toxics {
+            proxy.attach(&mut state, toxic)?;
         }
+        proxy.publish(&state).await;
+        if spec.enabled {
+            proxy.enable(&mut state).await?;
+        }
+        drop(state);
         Ok(proxy)
     }
 
@@ -187,10 +192,16 @@ impl Proxy {
     /// # Errors
     /// The name is taken, or the attributes make no sense.
     pub(crate) async fn add_toxic(&self, toxic: &Toxic) -> Result<Entry, ProxyError> {
+        let mut state = self.state.lock().await;
+        let entry = self.attach(&mut state, toxic)?;
+        self.publish(&state).await;
+        Ok(entry)
+    }
+
+    fn attach(&self, state: &mut State, toxic: &Toxic) -> Result<Entry, ProxyError> {
         if !self.live.ground.strict_compat {
             check_name(&toxic.name())?;
         }
-        let mut state = self.state.lock().await;
         if state.position(&toxic.name()).is_ok() {
             return Err(ProxyError::ToxicExists);
         }
@@ -198,9 +209,8 @@ impl Proxy {
         let toxic = self.make(toxic)?;
         let entry = Entry { id: state.next_id, revision: 0, toxic, stream, only };
         state.next_id += 1;
-        self.roll_before(&mut state, usize::MAX, entry.toxic.stream());
+        self.roll_before(state, usize::MAX, entry.toxic.stream());
         state.toxics.push(entry.clone());
-        self.publish(&state).await;
         Ok(entry)
     }
 

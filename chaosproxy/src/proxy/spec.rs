@@ -1,7 +1,6 @@
 //! What a proxy is made from, how it is shown and changed, and why something was not done.
 
 use chaosproxy_path::AttributesError;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::address::Address;
@@ -12,9 +11,10 @@ use crate::live::Entry;
 use crate::ports::PortsError;
 use crate::protocol::MixedProtocols;
 use crate::proxy_header::ProxyProtocol;
+use crate::toxic::Toxic;
 
 /// What a proxy is made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProxySpec {
     /// Its name in the API.
     pub name: String,
@@ -34,6 +34,8 @@ pub struct ProxySpec {
     pub admission: Admission,
     /// How connections are introduced.
     pub introduction: Introduction,
+    /// Its toxics from the start, in order: the first connection meets them.
+    pub toxics: Vec<Toxic>,
 }
 
 impl ProxySpec {
@@ -48,7 +50,15 @@ impl ProxySpec {
             enabled: true,
             admission: Admission::default(),
             introduction: Introduction::default(),
+            toxics: Vec::new(),
         }
+    }
+
+    /// With this toxic from the start, behind the others of its direction.
+    #[must_use]
+    pub fn toxic(mut self, toxic: Toxic) -> Self {
+        self.toxics.push(toxic);
+        self
     }
 }
 

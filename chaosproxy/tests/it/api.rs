@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use chaosproxy::Server;
+use chaosproxy::{ProxySpec, Server, Toxic};
 
 use crate::harness::*;
 
@@ -440,6 +440,58 @@ fn populate_replaces_what_differs_and_reset_heals() {
             case("GET", "/proxies/a", "", 200, entry("a", &a, "")),
         ],
     );
+}
+
+#[test]
+fn a_proxy_is_created_with_its_toxics_or_not_at_all() {
+    let server = Server::builder().start().unwrap();
+    let (api, upstream) = (server.api_addr(), echo());
+    let body = |name: &str, toxics: &str| {
+        format!(r#"{{"name":"{name}","listen":"127.0.0.1:0","upstream":"{upstream}","toxics":{toxics}}}"#)
+    };
+    let latency = r#"{"type":"latency","stream":"upstream","attributes":{"latency":100}}"#;
+    for (toxics, status, problem) in [
+        (
+            "7",
+            400,
+            "bad request body: json: cannot unmarshal number into Go struct field Proxy.toxics of type",
+        ),
+        ("[{}]", 400, "bad request body: toxic 1: invalid toxic type"),
+        (
+            r#"[{"type":"noop"},{"type":"slicer","attributes":{"delay":-1}}]"#,
+            400,
+            "bad request body: toxic 2: ",
+        ),
+        (r#"[{"type":"noop"},{"type":"noop"}]"#, 409, "toxic already exists"),
+    ] {
+        for (path, body) in
+            [("/proxies", body("a", toxics)), ("/populate", format!("[{}]", body("a", toxics)))]
+        {
+            let answer = http(api, "POST", path, &[], &body);
+            let told = answer.json()["error"].as_str().unwrap().replace(".Proxy.toxics", "Proxy.toxics");
+            assert!(answer.status == status && told.starts_with(problem), "{path} {body}: {answer:?}");
+            assert_eq!(http(api, "GET", "/proxies", &[], "").body, "{}\n");
+        }
+    }
+    let created = http(api, "POST", "/proxies", &[], &body("a", &format!("[{latency}]")));
+    assert_eq!((created.status, &created.json()["toxics"][0]["name"]), (201, &"latency_upstream".into()));
+    let listed = format!("[{}]", body("b", &format!("[{latency}]")));
+    let populated = http(api, "POST", "/populate", &[], &listed);
+    assert_eq!(populated.status, 201, "{populated:?}");
+    for name in ["a", "b"] {
+        let proxy = server.proxy(name).unwrap();
+        let took = ping(&mut connect(proxy.listen_addr()), b"the first connection is late");
+        assert!(took >= std::time::Duration::from_millis(100), "{name}: {took:?}");
+    }
+    // What is shown describes the same proxy: it stays, toxics and all.
+    let shown = http(api, "GET", "/proxies/a", &[], "").body;
+    let again = http(api, "POST", "/populate", &[], &format!("[{shown}]")).json();
+    assert_eq!(again["proxies"][0].to_string(), shown.trim_end());
+    let spec = ProxySpec::new("c", upstream.to_string()).toxic(Toxic::stall(0).upstream());
+    let stalled = server.create(spec).unwrap();
+    let mut client = connect(stalled.listen_addr());
+    std::io::Write::write_all(&mut client, b"never").unwrap();
+    assert_eq!(read_all(&mut client, std::time::Duration::from_millis(100)).1, End::Silence);
 }
 
 #[test]

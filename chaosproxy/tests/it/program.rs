@@ -366,6 +366,30 @@ pub(crate) fn started(
     (running, api, output)
 }
 
+/// The seed decides which connections a toxic affects: the same for the same seed, others for another one.
+#[test]
+fn the_seed_on_the_command_line_decides() {
+    let upstream = echo();
+    let affected = |arguments: &[&str]| {
+        let (_running, api, _) = started(&mut program(arguments));
+        let proxy = format!(
+            r#"{{"name":"p","listen":"127.0.0.1:0","upstream":"{upstream}",
+                "toxics":[{{"name":"half","type":"latency","toxicity":0.5}}]}}"#
+        );
+        let created = http(api, "POST", "/proxies", &[], &proxy).json();
+        let address = created["listen"].as_str().unwrap().parse().unwrap();
+        let mut clients: Vec<_> = (0..32).map(|_| connect(address)).collect();
+        clients.iter_mut().for_each(|client| drop(ping(client, b"here")));
+        let shown = http(api, "GET", "/connections", &[], "").json();
+        let connections = shown["connections"].as_array().unwrap().iter();
+        connections.map(|connection| connection["toxics"][0]["affects"] == true).collect::<Vec<_>>()
+    };
+    let seven = affected(&["-port", "0", "-seed", "7"]);
+    assert!(seven.len() == 32 && seven.contains(&true) && seven.contains(&false), "{seven:?}");
+    assert_eq!(affected(&["-port", "0", "-seed", "0x7", "-threads", "1"]), seven);
+    assert_ne!(affected(&["-port", "0", "-seed", "8"]), seven);
+}
+
 #[test]
 fn ctl_controls_a_running_server() {
     let (_running, api, _) = started(&mut program(&["-port", "0"]));

@@ -87,7 +87,8 @@ pub enum LedgerParameters {
 pub struct Observed {
     /// Milliseconds since the server started.
     pub t_ms: u64,
-    /// Bytes of the direction that had passed; those of the datagram, where one was struck.
+    /// Bytes of the direction that had passed; those of the datagram, where one was struck. Of a reset that did not wait
+    /// to the end, only what the peer's system has acknowledged.
     pub bytes: u64,
 }
 
@@ -172,6 +173,13 @@ impl Ledger {
     pub(crate) fn observe(&self, line: LineId, observed: Observed) {
         if let Some(entry) = self.ring().entry(line) {
             entry.observed.get_or_insert(observed);
+        }
+    }
+
+    /// Takes back so many of the bytes that had passed when it struck.
+    pub(crate) fn lose(&self, line: LineId, bytes: u64) {
+        if let Some(observed) = self.ring().entry(line).and_then(|entry| entry.observed.as_mut()) {
+            observed.bytes = observed.bytes.saturating_sub(bytes);
         }
     }
 

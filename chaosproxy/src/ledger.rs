@@ -55,14 +55,14 @@ pub struct LedgerDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LedgerParameters {
-    /// Of a cut, and of corruption at a rate.
+    /// Of a cut and of corruption at a rate.
     After {
         /// Bytes that pass before it; of corruption, from the strike before, or the beginning, up to it.
         after: u64,
     },
-    /// Of corruption at one byte.
+    /// Of a cut and of corruption at one byte.
     Offset {
-        /// The byte, from 0.
+        /// The byte, from 0; of a cut, the first that does not pass.
         offset: u64,
     },
     /// Of a toxic that does not affect every connection.

@@ -234,6 +234,35 @@ fn a_cut_breaks_at_its_byte() {
     }
 }
 
+/// Every connection at the same byte, in each of the three ways, and the ledger names it; 0 lets nothing pass.
+#[test]
+fn a_cut_at_an_offset_breaks_there() {
+    const OFFSET: u64 = 100_000;
+    for (offset, action, ends, silence) in [
+        (OFFSET, CutAction::Reset, End::Reset, PATIENCE),
+        (OFFSET, CutAction::Close, End::Fin, PATIENCE),
+        (OFFSET, CutAction::Stall, End::Silence, ms(300)),
+        (0, CutAction::Reset, End::Reset, PATIENCE),
+    ] {
+        // More than the kernel holds on the way, as above.
+        let (server, proxy) = proxied(source(100_000_000));
+        proxy.add(Toxic::cut_at(offset, action).named("cut")).unwrap();
+        for _ in 0..3 {
+            let (got, end) = read_all(&mut connect(proxy.listen_addr()), silence);
+            assert_eq!((got.len() as u64, end), (offset, ends), "{action:?}");
+            assert!(got == pattern(0, BLOCK).repeat(2)[..got.len()], "they are the right ones");
+        }
+        eventually("all have ended", || server.connections().is_empty());
+        let lines = server.ledger();
+        assert_eq!(lines.len(), 3);
+        for line in lines {
+            assert_eq!(line.decision.parameters, LedgerParameters::Offset { offset }, "{line:?}");
+            assert_eq!((line.decision.fires, line.decision.action.as_str()), (true, action.name()));
+            assert_eq!(line.observed.map(|observed| observed.bytes), Some(offset), "{line:?}");
+        }
+    }
+}
+
 /// Of 400,000 bytes a client that does not read holds a sixth, and the proxy's system keeps the rest for it.
 #[test]
 fn a_client_that_pauses_gets_every_byte_before_a_reset() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use chaosproxy_path::{Decision, Parameters, Strike};
+use chaosproxy_path::{Decision, Parameters, Stream, Strike};
 use mockreg_proto::seed::fires;
 use tracing::debug;
 
@@ -186,10 +186,7 @@ async fn forward(client: Socket, server: Socket, visit: &mut Visit) -> Outcome {
             Outcome::Reset
         }
         Ending::Close(_) => close(sockets, visit).await,
-        Ending::Reset { to, strike } => {
-            let outcome = if strike.is_some() { Outcome::Fault } else { Outcome::Reset };
-            reset(sockets, to, outcome, visit).await
-        }
+        Ending::Reset { to, strike } => reset(sockets, to, strike.as_ref(), visit).await,
         Ending::Stall(_) => stall(sockets, visit).await,
     }
 }
@@ -203,20 +200,25 @@ async fn close(sockets: [Socket; 2], visit: &mut Visit) -> Outcome {
     }
 }
 
-/// Resets both sockets once `to` has the bytes before.
-async fn reset(sockets: [Socket; 2], to: usize, outcome: Outcome, visit: &mut Visit) -> Outcome {
+/// Resets both sockets once `to` has the bytes before. What it has not got by then is lost, and not claimed.
+async fn reset(sockets: [Socket; 2], to: usize, strike: Option<&Strike>, visit: &mut Visit) -> Outcome {
     visit.record.set_state(ConnectionState::Closing);
     let is_killed = tokio::select! {
         () = socket::drained(&sockets[to]) => None,
         kill = visit.killed() => Some(kill),
     };
-    match is_killed {
-        Some(kill) => killed(kill, visit, sockets),
-        None => {
-            sockets.into_iter().for_each(socket::reset);
-            outcome
-        }
+    if let Some(kill @ Kill::Close) = is_killed {
+        return killed(kill, visit, sockets);
     }
+    if let Some(strike) = strike {
+        let stream = if to == 0 { Stream::Downstream } else { Stream::Upstream };
+        visit.decisions.lose(&visit.live, strike, stream, socket::unsent(&sockets[to]));
+    }
+    if let Some(kill) = is_killed {
+        return killed(kill, visit, sockets);
+    }
+    sockets.into_iter().for_each(socket::reset);
+    if strike.is_some() { Outcome::Fault } else { Outcome::Reset }
 }
 
 /// Moves nothing any more, and leaves the connection open until a peer ends its side.

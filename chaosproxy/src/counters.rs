@@ -1,5 +1,5 @@
-//! What a proxy counts, live: connections, bytes, faults that struck, and the alarm that rings when so many bytes
-//! have been forwarded.
+//! What a proxy counts, live: connections, bytes, faults that struck, and the alarms that ring when so many bytes
+//! have been forwarded or so many connections accepted.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -42,7 +42,7 @@ impl Outcome {
 /// Counts of one proxy. Bytes are counted as they move, not when a connection ends.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) accepted: AtomicU64,
+    accepted: Watched,
     pub(crate) open: AtomicU64,
     /// Bytes read, by direction.
     received: [AtomicU64; 2],
@@ -51,9 +51,7 @@ pub(crate) struct Counters {
     /// Datagrams written, by direction.
     datagrams: [AtomicU64; 2],
     named: Mutex<Named>,
-    forwarded: AtomicU64,
-    /// Rings at the smallest number anyone waits for.
-    alarm: Alarm,
+    forwarded: Watched,
 }
 
 #[derive(Debug, Default)]
@@ -100,15 +98,45 @@ pub(crate) const AGE_BOUNDS: [u64; 11] =
 /// up a new one each time; what comes later is not counted by toxic.
 const MAX_TOXICS: usize = 256;
 
+/// A count that grows, and an alarm that rings at the smallest number anyone waits for.
 #[derive(Debug)]
-struct Alarm {
-    at: AtomicU64,
+struct Watched {
+    count: AtomicU64,
+    alarm: AtomicU64,
     bell: Notify,
 }
 
-impl Default for Alarm {
+impl Default for Watched {
     fn default() -> Self {
-        Self { at: AtomicU64::new(u64::MAX), bell: Notify::new() }
+        Self { count: AtomicU64::new(0), alarm: AtomicU64::new(u64::MAX), bell: Notify::new() }
+    }
+}
+
+impl Watched {
+    fn add(&self, more: u64) {
+        // With the alarm's own order: of one who waits and one who adds at the same moment, one sees the other.
+        let count = self.count.fetch_add(more, SeqCst) + more;
+        if count >= self.alarm.load(SeqCst) {
+            self.alarm.store(u64::MAX, SeqCst);
+            self.bell.notify_waiters();
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.count.load(SeqCst)
+    }
+
+    async fn at_least(&self, wanted: u64) {
+        loop {
+            let bell = self.bell.notified();
+            tokio::pin!(bell);
+            bell.as_mut().enable();
+            self.alarm.fetch_min(wanted, SeqCst);
+            if self.count() >= wanted {
+                return;
+            }
+            bell.await;
+        }
     }
 }
 
@@ -157,31 +185,27 @@ impl Counters {
 
     pub(crate) fn sent(&self, stream: Stream, bytes: u64) {
         self.sent[stream as usize].fetch_add(bytes, Relaxed);
-        // With the alarm's own order: of a waiter and a sender at the same moment, one sees the other.
-        let forwarded = self.forwarded.fetch_add(bytes, SeqCst) + bytes;
-        if forwarded >= self.alarm.at.load(SeqCst) {
-            self.alarm.at.store(u64::MAX, SeqCst);
-            self.alarm.bell.notify_waiters();
-        }
+        self.forwarded.add(bytes);
     }
 
     /// Bytes delivered in both directions.
     pub(crate) fn forwarded(&self) -> u64 {
-        self.forwarded.load(SeqCst)
+        self.forwarded.count()
     }
 
     /// Waits until that many bytes have been delivered in both directions.
     pub(crate) async fn forwarded_at_least(&self, bytes: u64) {
-        loop {
-            let bell = self.alarm.bell.notified();
-            tokio::pin!(bell);
-            bell.as_mut().enable();
-            self.alarm.at.fetch_min(bytes, SeqCst);
-            if self.forwarded() >= bytes {
-                return;
-            }
-            bell.await;
-        }
+        self.forwarded.at_least(bytes).await;
+    }
+
+    /// A connection was accepted.
+    pub(crate) fn accept(&self) {
+        self.accepted.add(1);
+    }
+
+    /// Waits until that many connections have been accepted.
+    pub(crate) async fn accepted_at_least(&self, connections: u64) {
+        self.accepted.at_least(connections).await;
     }
 
     /// A connection ended, `age_ms` after it was accepted.
@@ -256,7 +280,7 @@ impl Counters {
         let named = self.named();
         ProxyCounts {
             label: label.to_owned(),
-            accepted: self.accepted.load(Relaxed),
+            accepted: self.accepted.count(),
             refused: named.outcomes.get(&Outcome::Refused).copied().unwrap_or(0),
             rejected: named.outcomes.get(&Outcome::Rejected).copied().unwrap_or(0),
             open: self.open.load(Relaxed),

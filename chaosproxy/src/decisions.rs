@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use chaosproxy_path::{Hit, Strike, Toxic};
+use chaosproxy_path::{Hit, Stream, Strike, Toxic};
 
 use crate::ledger::{LineId, Observed};
 use crate::live::{Entry, Live};
@@ -60,6 +60,15 @@ impl Decisions {
         ledger.settle([line.id]);
         line.id = ledger.decide(live.whose(ordinal), earlier + 1, next);
         line.attempts += 1;
+    }
+
+    /// Writes down that the last so many bytes of a direction never arrived, of those that were handed on before a
+    /// strike.
+    pub(crate) fn lose(&self, live: &Live, strike: &Strike, stream: Stream, bytes: u64) {
+        let line = self.lines.iter().rev().find(|line| line.rule == strike.toxic);
+        if let Some(line) = line.filter(|line| line.source.stream() == stream) {
+            live.ground.ledger.lose(line.id, bytes);
+        }
     }
 
     /// Writes down that a toxic struck a datagram, and why.

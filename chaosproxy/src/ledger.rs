@@ -55,14 +55,14 @@ pub struct LedgerDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LedgerParameters {
-    /// Of a cut, and of corruption at a rate.
+    /// Of a cut and of corruption at a rate.
     After {
         /// Bytes that pass before it; of corruption, from the strike before, or the beginning, up to it.
         after: u64,
     },
-    /// Of corruption at one byte.
+    /// Of a cut and of corruption at one byte.
     Offset {
-        /// The byte, from 0.
+        /// The byte, from 0; of a cut, the first that does not pass.
         offset: u64,
     },
     /// Of a toxic that does not affect every connection.
@@ -87,7 +87,8 @@ pub enum LedgerParameters {
 pub struct Observed {
     /// Milliseconds since the server started.
     pub t_ms: u64,
-    /// Bytes of the direction that had passed; those of the datagram, where one was struck.
+    /// Bytes of the direction that had passed; those of the datagram, where one was struck. Of a reset that did not wait
+    /// to the end, only what the peer's system has acknowledged.
     pub bytes: u64,
 }
 
@@ -172,6 +173,13 @@ impl Ledger {
     pub(crate) fn observe(&self, line: LineId, observed: Observed) {
         if let Some(entry) = self.ring().entry(line) {
             entry.observed.get_or_insert(observed);
+        }
+    }
+
+    /// Takes back so many of the bytes that had passed when it struck.
+    pub(crate) fn lose(&self, line: LineId, bytes: u64) {
+        if let Some(observed) = self.ring().entry(line).and_then(|entry| entry.observed.as_mut()) {
+            observed.bytes = observed.bytes.saturating_sub(bytes);
         }
     }
 

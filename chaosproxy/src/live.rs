@@ -349,9 +349,10 @@ impl Live {
             applied: AtomicU64::new(u64::MAX),
             delivered: Default::default(),
         });
-        self.counters.accepted.fetch_add(1, Relaxed);
         self.counters.open.fetch_add(1, Relaxed);
         self.records().insert(record.ordinal, Arc::clone(&record));
+        // Last: what begins with this connection finds it.
+        self.counters.accept();
         Visit {
             live: Arc::clone(self),
             record,

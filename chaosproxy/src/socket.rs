@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -31,11 +31,13 @@ const MANY: usize = READ_SIZE / 8 * 7;
 /// How long an orderly close waits for the peer's last bytes. Closing with unread bytes would be a reset; a peer
 /// that never stops sending is not waited for longer than this.
 const CLOSE_LINGER: Duration = Duration::from_secs(1);
-/// How long a reset waits for a peer that takes nothing of the bytes before it, and for one that takes them slowly.
-const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a reset waits for a peer to take the bytes before it. A reader that pauses looks like one that never goes
+/// on, so that nothing but time tells them apart; pauses of a few seconds are what garbage collectors and slow disks make.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// How often the send queue is looked at meanwhile: there is no event for an empty one.
 const DRAIN_LOOK: Duration = Duration::from_micros(500);
+/// How rarely it comes to be looked at where nothing is taken, so that many peers that pause cost little.
+const DRAIN_LOOK_AT_REST: Duration = Duration::from_millis(16);
 
 thread_local! {
     /// Bytes between reading and writing or queueing; a buffer of a thread, so that an idle connection has none.
@@ -337,32 +339,38 @@ pub(crate) fn reset(socket: Socket) {
     drop(socket);
 }
 
-/// Waits until the peer's kernel has everything that was written, as long as it takes some of it. In the unix domain it
-/// has it with the write, and keeps it for the peer whatever becomes of this socket.
+/// Waits until the peer's kernel has everything that was written, until the peer is gone, or until the deadline.
 pub(crate) async fn drained(socket: &Socket) {
-    if !socket.is_tcp {
-        return;
-    }
     let empty = async {
-        let (mut left, mut since) = (u32::MAX, Instant::now());
+        let (mut left, mut look) = (u64::MAX, DRAIN_LOOK);
         loop {
-            match unsent(socket) {
-                Ok(0) | Err(_) => return,
-                Ok(bytes) if bytes < left => (left, since) = (bytes, Instant::now()),
-                Ok(_) if since.elapsed() > DRAIN_PATIENCE => return,
-                Ok(_) => {}
+            let bytes = unsent(socket);
+            if bytes == 0 {
+                return;
             }
-            tokio::time::sleep(DRAIN_LOOK).await;
+            look = if bytes < left { DRAIN_LOOK } else { DRAIN_LOOK_AT_REST.min(look * 2) };
+            left = bytes;
+            tokio::time::sleep(look).await;
         }
     };
-    let _peer_is_very_slow = tokio::time::timeout(DRAIN_LIMIT, empty).await;
+    tokio::select! {
+        biased;
+        () = empty => {}
+        // The queue of a connection that was reset keeps its length for ever.
+        _is_gone = socket.ready(Interest::ERROR) => {}
+        () = tokio::time::sleep(DRAIN_LIMIT) => {}
+    }
 }
 
-/// Bytes written and not yet acknowledged (`SIOCOUTQ`).
-fn unsent(socket: &Socket) -> io::Result<u32> {
+/// Bytes written that the peer's kernel has not acknowledged (`SIOCOUTQ`). In the unix domain it has them with the
+/// write, and keeps them for the peer whatever becomes of this socket.
+pub(crate) fn unsent(socket: &Socket) -> u64 {
     /// `SIOCOUTQ`, the same number as `TIOCOUTQ`: linux/sockios.h.
     const SIOCOUTQ: Opcode = 0x5411;
-    Ok(u32::try_from(number_of::<SIOCOUTQ>(socket)?).unwrap_or(0))
+    if !socket.is_tcp {
+        return 0;
+    }
+    number_of::<SIOCOUTQ>(socket).map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0))
 }
 
 /// The answer to one of the requests that put a C int where they are told to, and read nothing.

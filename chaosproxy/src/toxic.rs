@@ -14,6 +14,7 @@ use crate::selection::Selection;
 ///
 /// let slow = Toxic::latency(Duration::from_millis(50), Duration::ZERO).upstream().named("half_rtt");
 /// let broken = Toxic::cut(4_000_000_000, CutAction::Stall).toxicity(0.5);
+/// let short = Toxic::cut_at(100_000, CutAction::Reset);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Toxic {
@@ -57,7 +58,12 @@ impl Toxic {
 
     /// Breaks each connection after an exponentially distributed number of bytes.
     pub fn cut(mean_bytes: u64, action: CutAction) -> Self {
-        Self::new(Attributes::Cut { mean_bytes: whole(mean_bytes), action })
+        Self::new(Attributes::Cut { offset: None, mean_bytes: Some(whole(mean_bytes)), action })
+    }
+
+    /// Breaks each connection after so many bytes.
+    pub fn cut_at(offset: u64, action: CutAction) -> Self {
+        Self::new(Attributes::Cut { offset: Some(whole(offset)), mean_bytes: None, action })
     }
 
     /// Flips a bit at a seeded rate: one byte of so many, on average.

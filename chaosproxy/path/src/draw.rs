@@ -36,7 +36,7 @@ pub struct Decision {
 pub enum Parameters {
     /// Bytes that pass before a cut, or from one corrupted byte up to the next.
     After(u64),
-    /// The byte of the stream to be corrupted, from 0.
+    /// The byte of the stream to be corrupted, or not to come any more behind a cut, from 0.
     Offset(u64),
     /// Share of connections that a toxic affects.
     Toxicity(f32),

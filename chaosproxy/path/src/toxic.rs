@@ -108,10 +108,13 @@ pub enum Attributes {
         /// Bytes.
         bytes: i64,
     },
-    /// Breaks each connection after an exponentially distributed number of bytes.
+    /// Breaks each connection: after a given number of bytes, or an exponentially distributed one. Exactly one of `offset`
+    /// and `mean_bytes` is given.
     Cut {
+        /// Bytes that pass before, counted since the toxic met the connection.
+        offset: Option<i64>,
         /// Mean of the distribution, in bytes.
-        mean_bytes: i64,
+        mean_bytes: Option<i64>,
         /// How it breaks.
         action: CutAction,
     },
@@ -196,7 +199,7 @@ impl Attributes {
             "reset_peer" => Self::ResetPeer { timeout: 0 },
             "slicer" => Self::Slicer { average_size: 0, size_variation: 0, delay: 0 },
             "limit_data" => Self::LimitData { bytes: 0 },
-            "cut" => Self::Cut { mean_bytes: 0, action: CutAction::Reset },
+            "cut" => Self::Cut { offset: None, mean_bytes: None, action: CutAction::Reset },
             "corrupt" => Self::Corrupt { offset: None, mean_bytes: None, bits: 1 },
             "stall" => Self::Stall { bytes: 0 },
             "packet_loss" => Self::PacketLoss { loss_rate: 0.0, correlation: 0.0 },
@@ -244,10 +247,11 @@ impl Attributes {
             | (Self::Slicer { size_variation: n, .. }, "size_variation")
             | (Self::LimitData { bytes: n } | Self::Stall { bytes: n }, "bytes")
             | (Self::Corrupt { bits: n, .. }, "bits")
-            | (Self::Reorder { gap: n, .. }, "gap")
-            | (Self::Cut { mean_bytes: n, .. }, "mean_bytes") => Some(n),
-            (Self::Corrupt { offset, .. }, "offset") => Some(offset.get_or_insert(0)),
-            (Self::Corrupt { mean_bytes, .. }, "mean_bytes") => Some(mean_bytes.get_or_insert(0)),
+            | (Self::Reorder { gap: n, .. }, "gap") => Some(n),
+            (Self::Cut { offset: n, .. } | Self::Corrupt { offset: n, .. }, "offset")
+            | (Self::Cut { mean_bytes: n, .. } | Self::Corrupt { mean_bytes: n, .. }, "mean_bytes") => {
+                Some(n.get_or_insert(0))
+            }
             _ => None,
         }
     }
@@ -328,18 +332,26 @@ impl Attributes {
             {
                 fail("size_variation", "must be between 0 and average_size")
             }
-            Self::Cut { mean_bytes, .. } if *mean_bytes < 1 => fail("mean_bytes", "must be at least 1"),
+            Self::Cut { offset: None, mean_bytes: None, .. } => fail(
+                "offset",
+                "is missing: give offset, the bytes before the break, or mean_bytes, their mean number",
+            ),
             Self::Corrupt { offset: None, mean_bytes: None, .. } => fail(
                 "offset",
                 "is missing: give offset, the byte to be struck, or mean_bytes, the mean distance",
             ),
-            Self::Corrupt { offset: Some(_), mean_bytes: Some(_), .. } => {
+            Self::Cut { offset: Some(_), mean_bytes: Some(_), .. }
+            | Self::Corrupt { offset: Some(_), mean_bytes: Some(_), .. } => {
                 fail("mean_bytes", "is there beside offset: give one of them")
             }
-            Self::Corrupt { offset: Some(offset), .. } if *offset < 0 => {
+            Self::Cut { offset: Some(offset), .. } | Self::Corrupt { offset: Some(offset), .. }
+                if *offset < 0 =>
+            {
                 fail("offset", "must not be negative")
             }
-            Self::Corrupt { mean_bytes: Some(mean), .. } if *mean < 1 => {
+            Self::Cut { mean_bytes: Some(mean), .. } | Self::Corrupt { mean_bytes: Some(mean), .. }
+                if *mean < 1 =>
+            {
                 fail("mean_bytes", "must be at least 1")
             }
             Self::Corrupt { bits, .. } if !(1..=8).contains(bits) => fail("bits", "must be between 1 and 8"),
@@ -415,7 +427,7 @@ impl Toxic {
     /// A toxic. `toxicity` is the share of connections it affects; above one is all, below zero none.
     ///
     /// # Errors
-    /// Attributes that make no sense (a negative rate, pieces of no size, a cut without a mean).
+    /// Attributes that make no sense (a negative rate, pieces of no size, a cut without a place).
     pub fn try_new<N: Into<Arc<str>>>(
         name: N,
         stream: Stream,
@@ -537,9 +549,12 @@ impl Toxic {
                 (draw, "corrupt", Parameters::Offset(offset.unsigned_abs()))
             }
             Attributes::Corrupt { mean_bytes: Some(_), .. } => return self.decide_next(identity, 0),
-            Attributes::Cut { mean_bytes, action } => {
+            Attributes::Cut { offset, mean_bytes, action } => {
                 let draw = cut::draw(identity, &self.name);
-                (draw, action.name(), Parameters::After(cut::after(draw, *mean_bytes)))
+                let after = cut::after(draw, *offset, *mean_bytes);
+                let parameters =
+                    if offset.is_some() { Parameters::Offset(after) } else { Parameters::After(after) };
+                (draw, action.name(), parameters)
             }
             _ if self.toxicity >= 1.0 => return None,
             other => (self.share_draw(identity), other.kind(), Parameters::Toxicity(self.toxicity)),
@@ -620,8 +635,8 @@ impl Toxic {
                 Box::new(slicer::Slicer::new(&self.attributes, identity.seed(&self.name, "pieces")))
             }
             Attributes::LimitData { bytes } => Box::new(limit_data::LimitData::new(name, *bytes)),
-            Attributes::Cut { mean_bytes, action } => {
-                Box::new(cut::Cut::new(name, *mean_bytes, *action, cut::draw(identity, &self.name)))
+            Attributes::Cut { .. } => {
+                Box::new(cut::Cut::new(name, &self.attributes, cut::draw(identity, &self.name)))
             }
         })
     }

@@ -554,16 +554,12 @@ impl Serialize for AttributesJson<'_> {
             Attributes::LimitData { bytes } | Attributes::Stall { bytes } => {
                 json.serialize_entry("bytes", bytes)?;
             }
-            Attributes::Cut { mean_bytes, action } => {
-                json.serialize_entry("mean_bytes", mean_bytes)?;
+            Attributes::Cut { offset, mean_bytes, action } => {
+                serialize_place(&mut json, *offset, *mean_bytes)?;
                 json.serialize_entry("action", action)?;
             }
             Attributes::Corrupt { offset, mean_bytes, bits } => {
-                for (name, value) in [("offset", offset), ("mean_bytes", mean_bytes)] {
-                    if let Some(value) = value {
-                        json.serialize_entry(name, value)?;
-                    }
-                }
+                serialize_place(&mut json, *offset, *mean_bytes)?;
                 json.serialize_entry("bits", bits)?;
             }
             Attributes::PacketLoss { loss_rate, correlation } => {
@@ -584,6 +580,20 @@ impl Serialize for AttributesJson<'_> {
         }
         json.end()
     }
+}
+
+/// Where a toxic strikes: what was given of both.
+fn serialize_place<M: SerializeMap>(
+    json: &mut M,
+    offset: Option<i64>,
+    mean_bytes: Option<i64>,
+) -> Result<(), M::Error> {
+    for (name, value) in [("offset", offset), ("mean_bytes", mean_bytes)] {
+        if let Some(value) = value {
+            json.serialize_entry(name, &value)?;
+        }
+    }
+    Ok(())
 }
 
 impl Serialize for ProxyJson<'_> {

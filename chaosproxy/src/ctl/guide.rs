@@ -23,8 +23,8 @@ const STREAMS: &[Line] = &[
     ("limit_data", "the connection closes after so many bytes", "bytes=BYTES"),
     (
         "cut",
-        "the connection breaks after a seeded number of bytes",
-        "mean_bytes=BYTES action=reset|stall|close",
+        "the connection breaks after so many bytes, or a seeded number of them",
+        "offset=BYTES or mean_bytes=BYTES; action=reset|stall|close",
     ),
     (
         "corrupt",

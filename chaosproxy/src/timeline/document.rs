@@ -14,7 +14,8 @@ pub struct Timeline {
     pub events: Vec<TimelineEvent>,
 }
 
-/// One thing to happen. It has one of `at_ms` and `after_bytes`, and one of `outage`, `toxic` and `ramp`.
+/// One thing to happen. It has one of `at_ms`, `after_bytes` and `after_connections`, and one of `outage`, `toxic` and
+/// `ramp`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimelineEvent {
@@ -26,6 +27,10 @@ pub struct TimelineEvent {
     /// Bytes forwarded by that proxy, both directions, since the start of the timeline.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub after_bytes: Option<u64>,
+    /// Connections accepted by that proxy since it was made, whenever the timeline starts: the event begins with the one
+    /// that has this number in the ledger, or at once where that has come already. Of a proxy of datagrams, flows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after_connections: Option<u64>,
     /// How long it lasts; only `reset_all` does without.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub for_ms: Option<u64>,
@@ -142,6 +147,8 @@ pub enum Planned {
     AtMs(u64),
     /// Bytes forwarded by the proxy since then.
     AfterBytes(u64),
+    /// Connections accepted by the proxy since it was made.
+    AfterConnections(u64),
 }
 
 /// An event and how it goes.

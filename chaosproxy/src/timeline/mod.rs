@@ -1,5 +1,5 @@
 //! The timeline: outages and toxics that come and go by themselves, at a time or once so many bytes have been
-//! forwarded.
+//! forwarded or so many connections accepted.
 
 mod document;
 mod run;
@@ -143,14 +143,7 @@ impl Schedule {
     async fn plan(&self, index: usize, event: &TimelineEvent) -> Result<Plan, String> {
         let proxy = self.proxies.get(&event.proxy).await;
         let proxy = proxy.map_err(|_| format!("there is no proxy {}", event.proxy))?;
-        let planned = match (event.at_ms, event.after_bytes) {
-            (Some(at), None) => Planned::AtMs(at),
-            (None, Some(bytes)) => Planned::AfterBytes(bytes),
-            (None, None) => return Err("needs one of at_ms and after_bytes".to_owned()),
-            (Some(_), Some(_)) => {
-                return Err("has two of at_ms and after_bytes, and begins by one".to_owned());
-            }
-        };
+        let planned = trigger(event)?;
         let manner = Manner {
             share: event.share,
             period_ms: event.period_ms,
@@ -194,6 +187,23 @@ impl Schedule {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Fields are replaced whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// By what an event begins.
+fn trigger(event: &TimelineEvent) -> Result<Planned, String> {
+    let triggers = [
+        event.at_ms.map(Planned::AtMs),
+        event.after_bytes.map(Planned::AfterBytes),
+        event.after_connections.map(Planned::AfterConnections),
+    ];
+    let mut given = triggers.into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(planned), None) => Ok(planned),
+        (None, _) => Err("needs one of at_ms, after_bytes and after_connections".to_owned()),
+        (Some(_), Some(_)) => {
+            Err("has two of at_ms, after_bytes and after_connections, and begins by one".to_owned())
+        }
     }
 }
 

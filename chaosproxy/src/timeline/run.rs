@@ -119,7 +119,10 @@ impl Run {
         let time = async {
             match planned {
                 Planned::AtMs(at) => tokio::time::sleep(Duration::from_millis(at)).await,
-                Planned::AfterBytes(bytes) => counters.forwarded_at_least(start_bytes + bytes).await,
+                Planned::AfterBytes(bytes) => {
+                    counters.forwarded_at_least(start_bytes.saturating_add(bytes)).await;
+                }
+                Planned::AfterConnections(connections) => counters.accepted_at_least(connections).await,
             }
         };
         tokio::select! {

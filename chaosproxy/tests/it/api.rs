@@ -245,6 +245,16 @@ fn toxics_are_created_read_updated_and_deleted() {
             case(
                 "POST",
                 base,
+                r#"{"type":"cut","attributes":{"offset":5,"mean_bytes":5}}"#,
+                400,
+                error(
+                    400,
+                    "bad request body: attribute mean_bytes of a cut toxic is there beside offset: give one of them",
+                ),
+            ),
+            case(
+                "POST",
+                base,
                 r#"{"type":"cut","attributes":{"mean_bytes":5,"action":"snip"}}"#,
                 400,
                 error(400, "bad request body: action must be reset, stall or close, not snip"),
@@ -359,12 +369,15 @@ fn every_kind_of_toxic_has_its_attributes() {
             r#"{"mean_bytes":4000000000,"action":"stall"}"#,
             r#"{"mean_bytes":4000000000,"action":"stall"}"#,
         ),
+        ("cut", r#"{"offset":0}"#, r#"{"offset":0,"action":"reset"}"#),
     ] {
         let body = format!(r#"{{"type":"{kind}","attributes":{given}}}"#);
         let answer = http(server.api_addr(), "POST", "/proxies/source/toxics", &[], &body);
         assert_eq!(answer.status, 200, "{kind}: {}", answer.body);
         assert_eq!(answer.json()["attributes"].to_string(), shown, "{kind}");
         assert_eq!(answer.json()["name"], format!("{kind}_downstream"));
+        let path = format!("/proxies/source/toxics/{kind}_downstream");
+        assert_eq!(http(server.api_addr(), "DELETE", &path, &[], "").status, 204);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Timelines: by time and by bytes, outages and toxics, and what is refused.
+//! Timelines: by time, by bytes and by connections, outages and toxics, and what is refused.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -48,6 +48,73 @@ fn events_happen_at_their_bytes() {
     }
     assert_eq!(view["events"][0]["planned"], json!({"after_bytes": 10_000_000}));
     assert_eq!(view["events"][0]["for_ms"], 100);
+}
+
+/// Connections before the start of the timeline count, as they do in the ledger.
+#[test]
+fn events_happen_at_their_connections() {
+    let (server, proxy) = proxied(echo());
+    let api = server.api_addr();
+    let events = json!({"events": [
+        {"proxy": "source", "after_connections": 2, "outage": "reset_all"},
+        {"proxy": "source", "after_connections": 4, "outage": "reset_all"},
+        {"proxy": "source", "after_connections": 5, "for_ms": 600_000, "outage": "black_hole"},
+    ]});
+    let states = || {
+        let view = http(api, "GET", "/timeline", &[], "").json();
+        view["events"].as_array().unwrap().iter().map(|event| event["state"].clone()).collect::<Vec<_>>()
+    };
+    let mut clients: Vec<_> = (0..2).map(|_| connect(proxy.listen_addr())).collect();
+    for client in &mut clients {
+        ping(client, b"before");
+    }
+    assert_eq!(http(api, "PUT", "/timeline", &[], &events.to_string()).status, 200);
+    assert_eq!(http(api, "POST", "/timeline/start", &[], "").status, 200);
+    for mut client in clients {
+        assert_eq!(read_all(&mut client, PATIENCE).1, End::Reset, "the second has come already");
+    }
+    let mut third = connect(proxy.listen_addr());
+    ping(&mut third, b"nothing yet");
+    eventually("that is noted", || states()[0] == "done");
+    assert_eq!(states(), ["done", "pending", "pending"]);
+    let mut fourth = connect(proxy.listen_addr());
+    for client in [&mut third, &mut fourth] {
+        assert_eq!(read_all(client, PATIENCE).1, End::Reset, "the one that it waits for, too");
+    }
+    eventually("it is noted", || states() == ["done", "done", "pending"]);
+    let _fifth = connect(proxy.listen_addr());
+    eventually("the fifth begins it", || states() == ["done", "done", "active"]);
+    let view = http(api, "GET", "/timeline", &[], "").json();
+    assert_eq!(view["events"][1]["planned"], json!({"after_connections": 4}));
+}
+
+/// Flows are accepted by their first datagram.
+#[test]
+fn events_happen_at_their_flows() {
+    let server = chaosproxy::Server::builder().start().unwrap();
+    let spec = chaosproxy::ProxySpec {
+        listen: "udp://127.0.0.1:0".to_owned(),
+        ..chaosproxy::ProxySpec::new("source", "udp://127.0.0.1:9")
+    };
+    let proxy = server.create(spec).unwrap();
+    let event = chaosproxy::TimelineEvent {
+        proxy: "source".to_owned(),
+        after_connections: Some(2),
+        outage: Some("reset_all".to_owned()),
+        ..Default::default()
+    };
+    server.put_timeline(chaosproxy::Timeline { events: vec![event] }).unwrap();
+    server.start_timeline().unwrap();
+    let client = || {
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.send_to(b"x", proxy.listen_addr()).unwrap();
+    };
+    client();
+    eventually("it has come", || proxy.counts().accepted == 1);
+    assert_eq!(server.timeline().events[0].state, chaosproxy::EventState::Pending);
+    client();
+    eventually("the second begins it", || server.timeline().state == chaosproxy::TimelineState::Finished);
+    assert_eq!(server.timeline().events[0].planned, chaosproxy::Planned::AfterConnections(2));
 }
 
 #[test]
@@ -129,10 +196,25 @@ fn events_that_cannot_be_are_refused() {
         json!({"proxy": "none", "at_ms": 0, "for_ms": 1, "outage": "down"}),
         "events[1]: there is no proxy none",
     );
-    refuse(json!({"proxy": "source", "for_ms": 1, "outage": "down"}), "needs one of at_ms and after_bytes");
     refuse(
-        json!({"proxy": "source", "at_ms": 0, "after_bytes": 1, "for_ms": 1, "outage": "down"}),
-        "has two of at_ms and after_bytes",
+        json!({"proxy": "source", "for_ms": 1, "outage": "down"}),
+        "events[1]: needs one of at_ms, after_bytes and after_connections",
+    );
+    for [one, other] in
+        [["at_ms", "after_bytes"], ["at_ms", "after_connections"], ["after_bytes", "after_connections"]]
+    {
+        refuse(
+            json!({"proxy": "source", one: 1, other: 1, "for_ms": 1, "outage": "down"}),
+            "events[1]: has two of at_ms, after_bytes and after_connections",
+        );
+    }
+    refuse(
+        json!({"proxy": "source", "after_conections": 1, "for_ms": 1, "outage": "down"}),
+        "did you mean `after_connections`?",
+    );
+    refuse(
+        json!({"proxy": "source", "after_connections": 1.5, "for_ms": 1, "outage": "down"}),
+        "events[1].after_connections",
     );
     refuse(json!({"proxy": "source", "at_ms": 0, "for_ms": 1}), "one of outage, toxic and ramp");
     refuse(

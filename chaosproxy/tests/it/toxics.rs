@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chaosproxy::{Attributes, CutAction, LedgerParameters, ProxyHandle, Toxic};
+use chaosproxy::{
+    Attributes, ConnectionState, ConnectionView, CutAction, LedgerLine, LedgerParameters, OutageKind,
+    ProxyHandle, Toxic,
+};
 
 use crate::harness::*;
 
@@ -217,7 +220,7 @@ fn a_cut_breaks_at_its_byte() {
             let (got, end) = read_all(&mut client, ms(if action == CutAction::Stall { 300 } else { 5000 }));
             let identity = format!("source connection {ordinal}");
             let line = server.ledger().into_iter().find(|line| line.decision.identity == identity).unwrap();
-            let LedgerParameters::After { after } = line.decision.parameters else { panic!("{line:?}") };
+            let after = cut_after(&line);
             assert_eq!(got.len() as u64, after, "{line:?}");
             assert!(
                 got == pattern(0, BLOCK).repeat(80)[..got.len()],
@@ -229,6 +232,88 @@ fn a_cut_breaks_at_its_byte() {
         eventually("closing ends stalled ones, too", || server.connections().is_empty());
         assert_eq!(proxy.counts().faults.values().sum::<u64>(), 8);
     }
+}
+
+/// Every connection at the same byte, in each of the three ways, and the ledger names it; 0 lets nothing pass.
+#[test]
+fn a_cut_at_an_offset_breaks_there() {
+    const OFFSET: u64 = 100_000;
+    for (offset, action, ends, silence) in [
+        (OFFSET, CutAction::Reset, End::Reset, PATIENCE),
+        (OFFSET, CutAction::Close, End::Fin, PATIENCE),
+        (OFFSET, CutAction::Stall, End::Silence, ms(300)),
+        (0, CutAction::Reset, End::Reset, PATIENCE),
+    ] {
+        // More than the kernel holds on the way, as above.
+        let (server, proxy) = proxied(source(100_000_000));
+        proxy.add(Toxic::cut_at(offset, action).named("cut")).unwrap();
+        for _ in 0..3 {
+            let (got, end) = read_all(&mut connect(proxy.listen_addr()), silence);
+            assert_eq!((got.len() as u64, end), (offset, ends), "{action:?}");
+            assert!(got == pattern(0, BLOCK).repeat(2)[..got.len()], "they are the right ones");
+        }
+        eventually("all have ended", || server.connections().is_empty());
+        let lines = server.ledger();
+        assert_eq!(lines.len(), 3);
+        for line in lines {
+            assert_eq!(line.decision.parameters, LedgerParameters::Offset { offset }, "{line:?}");
+            assert_eq!((line.decision.fires, line.decision.action.as_str()), (true, action.name()));
+            assert_eq!(line.observed.map(|observed| observed.bytes), Some(offset), "{line:?}");
+        }
+    }
+}
+
+/// Of 400,000 bytes a client that does not read holds a sixth, and the proxy's system keeps the rest for it.
+#[test]
+fn a_client_that_pauses_gets_every_byte_before_a_reset() {
+    let (server, proxy) = proxied(source(5_000_000));
+    proxy.add(Toxic::cut(400_000, CutAction::Reset).named("cut")).unwrap();
+    let mut clients: Vec<_> = (0..8).map(|_| connect(proxy.listen_addr())).collect();
+    thread::sleep(ms(1000));
+    let mut got: Vec<_> = clients.iter_mut().map(|client| read_all(client, PATIENCE)).collect();
+    eventually("all have ended", || server.connections().is_empty());
+    // Those that connect at once may be accepted in any order.
+    got.sort_by_key(|(bytes, _)| bytes.len());
+    let lines = server.ledger();
+    let mut wanted: Vec<_> = lines.iter().map(cut_after).collect();
+    wanted.sort_unstable();
+    assert!(wanted[6..].iter().all(|bytes| *bytes > 300_000), "too few to be kept: {wanted:?}");
+    let sizes: Vec<_> = got.iter().map(|(bytes, end)| (bytes.len() as u64, *end)).collect();
+    assert_eq!(sizes, wanted.iter().map(|bytes| (*bytes, End::Reset)).collect::<Vec<_>>());
+    assert!(lines.iter().all(|line| line.observed.unwrap().bytes == cut_after(line)), "{lines:?}");
+    assert!(got.iter().all(|(bytes, _)| *bytes == pattern(0, BLOCK).repeat(80)[..bytes.len()]));
+}
+
+#[test]
+fn bytes_that_a_client_never_got_before_its_reset_are_not_claimed() {
+    let (server, proxy) = proxied(source(5_000_000));
+    proxy.add(Toxic::cut(400_000, CutAction::Reset).named("cut")).unwrap();
+    let mut clients: Vec<_> = (0..8).map(|_| connect(proxy.listen_addr())).collect();
+    // Whoever was to get little has it and is gone; the others wait for their readers. What they have is acknowledged
+    // within a fifth of a second (tcp_delack_max).
+    let is_waiting = |connection: &ConnectionView| connection.state == ConnectionState::Closing;
+    eventually("they wait", || {
+        let there = server.connections();
+        proxy.counts().accepted == 8 && there.iter().all(is_waiting)
+    });
+    thread::sleep(ms(500));
+    assert!(!server.connections().is_empty(), "nobody is waited for");
+    server.outage("source", OutageKind::ResetAll, None).unwrap();
+    eventually("all have ended", || server.connections().is_empty());
+    let mut got: Vec<_> = clients.iter_mut().map(|client| read_all(client, PATIENCE)).collect();
+    got.sort_by_key(|(bytes, _)| bytes.len());
+    let lines = server.ledger();
+    let mut claimed: Vec<_> = lines.iter().map(|line| line.observed.unwrap().bytes).collect();
+    claimed.sort_unstable();
+    assert_eq!(claimed, got.iter().map(|(bytes, _)| bytes.len() as u64).collect::<Vec<_>>());
+    assert!(got.iter().all(|(_, end)| *end == End::Reset));
+    let is_short = |line: &LedgerLine| line.observed.unwrap().bytes < cut_after(line);
+    assert!(lines.iter().any(is_short), "all were taken: {claimed:?}");
+}
+
+fn cut_after(line: &LedgerLine) -> u64 {
+    let LedgerParameters::After { after } = line.decision.parameters else { panic!("{line:?}") };
+    after
 }
 
 /// A stalled connection stays open until a peer closes it.

@@ -102,9 +102,10 @@ impl Machine for Cap {
                 self.struck = false;
                 (bytes.unsigned_abs(), Then::Stall)
             }
-            Attributes::Cut { mean_bytes, action } => {
+            Attributes::Cut { offset, mean_bytes, action } => {
                 let silences = *action == CutAction::Stall;
-                (cut::after(self.draw, *mean_bytes), if silences { Then::Silence } else { Then::Close })
+                let then = if silences { Then::Silence } else { Then::Close };
+                (cut::after(self.draw, *offset, *mean_bytes), then)
             }
             _ => return,
         };

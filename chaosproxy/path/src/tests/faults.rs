@@ -1,7 +1,7 @@
 //! Toxics that the reference does not have, and what is taken where it is followed to the letter.
 
 use super::*;
-use crate::{Decision, Distribution, Parameters};
+use crate::{CutAction, Decision, Distribution, Parameters};
 
 const FOREVER: Nanos = 3_600_000 * MILLISECOND;
 
@@ -220,12 +220,17 @@ fn a_toxic_rolled_again_decides_anew_and_repeatably() {
 fn impossible_attributes_name_the_field_and_the_remedy() {
     use Distribution as D;
     let latency = |latency, jitter, distribution| Attributes::Latency { latency, jitter, distribution };
+    let cut = |offset, mean_bytes| Attributes::Cut { offset, mean_bytes, action: CutAction::Reset };
     for (attributes, wanted) in [
         (latency(0, 5, D::Pareto), "attribute latency of a latency toxic must be at least 1"),
         (latency(0, 5, D::Lognormal), "attribute latency of a latency toxic must be at least 1"),
         (latency(5, -5, D::Normal), "attribute jitter of a latency toxic must not be negative"),
         (Attributes::Bandwidth { rate: 1, burst: -1, shared: false }, "attribute burst of a bandwidth toxic"),
         (Attributes::Stall { bytes: -1 }, "attribute bytes of a stall toxic must not be negative"),
+        (cut(None, None), "attribute offset of a cut toxic is missing: give offset"),
+        (cut(Some(1), Some(1)), "attribute mean_bytes of a cut toxic is there beside offset: give one"),
+        (cut(Some(-1), None), "attribute offset of a cut toxic must not be negative"),
+        (cut(None, Some(0)), "attribute mean_bytes of a cut toxic must be at least 1"),
         (corrupt(None, None, 1), "attribute offset of a corrupt toxic is missing: give offset"),
         (corrupt(Some(1), Some(1), 1), "attribute mean_bytes of a corrupt toxic is there beside offset"),
         (corrupt(Some(-1), None, 1), "attribute offset of a corrupt toxic must not be negative"),

@@ -32,7 +32,7 @@ fn lossless() -> impl Strategy<Value = Attributes> {
             delay
         }),
         Just(Attributes::Noop),
-        Just(Attributes::Cut { mean_bytes: i64::MAX, action: CutAction::Reset }),
+        Just(Attributes::Cut { offset: None, mean_bytes: Some(i64::MAX), action: CutAction::Reset }),
         Just(Attributes::LimitData { bytes: i64::MAX }),
         Just(Attributes::Stall { bytes: i64::MAX }),
         Just(Attributes::Corrupt { offset: Some(i64::MAX), mean_bytes: None, bits: 1 }),
@@ -145,10 +145,12 @@ proptest! {
         before in vec(lossless(), 0..3),
         behind in vec(lossless(), 0..3),
         mean in 1..200_000i64,
+        offset in proptest::option::of(0..120_000i64),
         ordinal in 0..1_000_000u64,
         read in 1..70_000u64,
     ) {
-        let cut = toxic("cut", Attributes::Cut { mean_bytes: mean, action: CutAction::Reset });
+        let mean_bytes = if offset.is_some() { None } else { Some(mean) };
+        let cut = toxic("cut", Attributes::Cut { offset, mean_bytes, action: CutAction::Reset });
         let named = |prefix: &str, list: &[Attributes]| -> Vec<Toxic> {
             list.iter().enumerate().map(|(i, a)| toxic(&format!("{prefix}{i}"), a.clone())).collect()
         };
@@ -159,9 +161,13 @@ proptest! {
         match outcome.end {
             Some((_, Out::ResetBoth(Some(strike)))) => {
                 prop_assert!(strike.bytes <= 100_000);
+                prop_assert!(offset.is_none_or(|offset| strike.bytes == offset as u64));
                 prop_assert!(outcome.bytes == pattern(0, strike.bytes));
             }
-            Some((_, Out::FinWrite)) => prop_assert!(outcome.bytes == pattern(0, 100_000)),
+            Some((_, Out::FinWrite)) => {
+                prop_assert!(offset.is_none_or(|offset| offset > 100_000));
+                prop_assert!(outcome.bytes == pattern(0, 100_000));
+            }
             other => prop_assert!(false, "{other:?}"),
         }
     }

@@ -215,7 +215,7 @@ fn cut_strikes_exactly_at_its_byte() {
         .into_iter()
         .flat_map(|a| (1..40).map(move |i| (a, i)))
     {
-        let cut = toxic("cut", Attributes::Cut { mean_bytes: 20_000, action });
+        let cut = toxic("cut", Attributes::Cut { offset: None, mean_bytes: Some(20_000), action });
         let mut chain = seeded(3, ordinal, std::slice::from_ref(&cut));
         let decision = cut.decide(&identity(3, ordinal)).unwrap();
         let Parameters::After(after) = decision.parameters else { panic!("{decision:?}") };
@@ -233,10 +233,62 @@ fn cut_strikes_exactly_at_its_byte() {
     }
 }
 
+/// Wherever pieces end, whoever the connection is; a place behind the end is never reached.
+#[test]
+fn a_cut_at_an_offset_strikes_every_connection_there() {
+    for (offset, ordinal, action) in [0, 1, 1459, 1460, 1461, 49_999, 50_000, 50_001, i64::MAX]
+        .into_iter()
+        .flat_map(|offset| (1..4).map(move |ordinal| (offset, ordinal)))
+        .flat_map(|(offset, i)| {
+            [CutAction::Reset, CutAction::Stall, CutAction::Close].map(|action| (offset, i, action))
+        })
+    {
+        let place = format!("{action:?} at {offset} of connection {ordinal}");
+        let cut = toxic("cut", Attributes::Cut { offset: Some(offset), mean_bytes: None, action });
+        let decision = cut.decide(&identity(3, ordinal)).unwrap();
+        assert_eq!(decision.parameters, Parameters::Offset(offset as u64), "{place}");
+        assert_eq!((decision.fires, decision.action), (true, action.name()), "{place}");
+        let outcome = run(&mut seeded(3, ordinal, &[cut]), 50_000, 1460, FOREVER);
+        assert_eq!(outcome.bytes, pattern(0, 50_000.min(offset as u64)), "{place}");
+        let struck = match (action, outcome.end.unwrap().1) {
+            (CutAction::Reset, Out::ResetBoth(Some(strike)))
+            | (CutAction::Stall, Out::StallBoth(strike))
+            | (CutAction::Close, Out::CloseBoth(strike)) => Some(strike.bytes as i64),
+            (_, Out::FinWrite) => None,
+            other => panic!("{place}: {other:?}"),
+        };
+        assert_eq!(struck, (offset <= 50_000).then_some(offset), "{place}");
+    }
+}
+
+/// To one that is still to come it moves; where the new one has gone by it strikes at once.
+#[test]
+fn a_cut_whose_offset_is_changed_strikes_at_the_new_one() {
+    for (changed, passes) in [(6000, 6000), (2000, 5000)] {
+        let cut = |offset| {
+            let attributes =
+                Attributes::Cut { offset: Some(offset), mean_bytes: None, action: CutAction::Reset };
+            toxic("cut", attributes)
+        };
+        let mut chain = chain(&[cut(100_000)]);
+        chain.offer(pattern(0, 5000), 0);
+        assert_eq!(chain.poll(0).out, Out::Deliver(pattern(0, 5000)));
+        chain.update(&cut(changed), 0);
+        if changed > 5000 {
+            chain.poll(0);
+            chain.offer(pattern(5000, 5000), 0);
+            assert_eq!(chain.poll(0).out, Out::Deliver(pattern(5000, changed as u64 - 5000)));
+        }
+        let Out::ResetBoth(Some(strike)) = chain.poll(0).out else { panic!("no reset at {changed}") };
+        assert_eq!(strike.bytes, passes);
+    }
+}
+
 /// What was before the cut arrives before it, also through the delay behind it.
 #[test]
 fn a_cut_travels_behind_the_bytes_before_it() {
-    let cut = toxic("cut", Attributes::Cut { mean_bytes: 1000, action: CutAction::Reset });
+    let cut =
+        toxic("cut", Attributes::Cut { offset: None, mean_bytes: Some(1000), action: CutAction::Reset });
     let outcome = run(&mut chain(&[cut, toxic("slow", latency(100, 0))]), 1_000_000, 1460, FOREVER);
     let Some((at, Out::ResetBoth(Some(strike)))) = outcome.end else { panic!("{:?}", outcome.end) };
     assert_eq!(at, ms(100));
@@ -296,7 +348,7 @@ fn attributes_that_make_no_sense_are_refused() {
         Attributes::Slicer { average_size: 5, size_variation: 6, delay: 0 },
         Attributes::Timeout { timeout: -1 },
         Attributes::LimitData { bytes: -1 },
-        Attributes::Cut { mean_bytes: 0, action: CutAction::Reset },
+        Attributes::Cut { offset: None, mean_bytes: Some(0), action: CutAction::Reset },
     ] {
         let error = Toxic::try_new("x", Stream::Upstream, 1.0, attributes.clone()).unwrap_err();
         assert!(error.to_string().contains(attributes.kind()), "{error}");
@@ -307,7 +359,10 @@ fn attributes_that_make_no_sense_are_refused() {
 #[test]
 fn decisions_follow_the_seed() {
     let decide = |seed| {
-        let cut = toxic("cut", Attributes::Cut { mean_bytes: 4_000_000_000, action: CutAction::Reset });
+        let cut = toxic(
+            "cut",
+            Attributes::Cut { offset: None, mean_bytes: Some(4_000_000_000), action: CutAction::Reset },
+        );
         (1..100).map(|i| cut.decide(&identity(seed, i)).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(decide(1), decide(1));

@@ -1,5 +1,6 @@
 //! Cut: each connection breaks after its own, exponentially distributed number of bytes: a constant hazard per
-//! byte, so that pooling connections does not change how many transfers break.
+//! byte, so that pooling connections does not change how many transfers break. Or all break at one place, for tests that
+//! are about what is there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,15 +25,18 @@ pub(crate) fn draw(identity: &Identity, name: &str) -> u64 {
     identity.draw(name, "after")
 }
 
-/// Bytes that pass before the break.
-pub(crate) fn after(draw: u64, mean_bytes: i64) -> u64 {
-    exponential(draw, mean_bytes.unsigned_abs())
+/// Bytes that pass before the break: those that are wanted, or as many as the draw has under a mean.
+pub(crate) fn after(draw: u64, offset: Option<i64>, mean_bytes: Option<i64>) -> u64 {
+    let drawn = || mean_bytes.map_or(u64::MAX, |mean| exponential(draw, mean.unsigned_abs()));
+    offset.map_or_else(drawn, i64::unsigned_abs)
 }
 
 impl Cut {
-    pub(crate) fn new(name: Arc<str>, mean_bytes: i64, action: CutAction, draw: u64) -> Self {
-        let after = after(draw, mean_bytes);
-        Self { name, draw, after, action, passed: 0, queue: Queue::default() }
+    pub(crate) fn new(name: Arc<str>, attributes: &Attributes, draw: u64) -> Self {
+        let (action, queue) = (CutAction::default(), Queue::default());
+        let mut cut = Self { name, draw, after: u64::MAX, action, passed: 0, queue };
+        cut.update(attributes, 0);
+        cut
     }
 
     fn end(&self) -> End {
@@ -66,10 +70,11 @@ impl Machine for Cut {
         self.queue.cost()
     }
 
-    /// The same draw under another mean; bytes that have passed still count. It never strikes in the past.
+    /// The same draw under another mean, or another place; bytes that have passed still count. It never strikes in the
+    /// past: where the place has gone by, it strikes at once.
     fn update(&mut self, attributes: &Attributes, _now: Nanos) {
-        if let Attributes::Cut { mean_bytes, action } = attributes {
-            self.after = after(self.draw, *mean_bytes);
+        if let Attributes::Cut { offset, mean_bytes, action } = attributes {
+            self.after = after(self.draw, *offset, *mean_bytes);
             self.action = *action;
         }
     }

@@ -1,6 +1,7 @@
 //! Toxics over sockets. Delays and rates are medians over trials, with the tolerance of the reference's own tests.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -275,4 +276,99 @@ fn latency_holds_what_the_delay_needs() {
     }));
     // 1.15 · 20 MB/s · 50 ms + 256 KiB, 10 ms of the rate queued for the link, 5 ms between the two scrapes.
     assert!(held < 1_150_000 + 262_144 + 200_000 + 100_000, "{held}");
+}
+
+/// How many bytes come with each delivery until the end, where pieces are far enough apart to be told from each other.
+fn pieces(client: &mut TcpStream) -> Vec<usize> {
+    let (mut pieces, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        match client.read(&mut buffer).unwrap() {
+            0 => return pieces,
+            n => pieces.push(n),
+        }
+    }
+}
+
+/// 480 kB in pieces of 1024 give or take 512: 240 to 720 pieces, as the reference's own tests have it. None is longer
+/// than the sum; a delay of 2 ms after each keeps most of them apart,
+/// but for those that a busy reader finds together.
+#[test]
+fn slicer_cuts_into_pieces_of_its_size() {
+    let (_server, proxy) = proxied(source(480_000));
+    proxy
+        .add(Toxic::new(Attributes::Slicer { average_size: 1024, size_variation: 512, delay: 2000 }))
+        .unwrap();
+    let start = Instant::now();
+    let pieces = pieces(&mut connect(proxy.listen_addr()));
+    let time = start.elapsed();
+    assert_eq!(pieces.iter().sum::<usize>(), 480_000);
+    assert!((240..=720).contains(&pieces.len()), "{} pieces", pieces.len());
+    let whole = pieces.iter().filter(|piece| **piece <= 1024 + 512).count();
+    assert!(whole * 2 >= pieces.len(), "{whole} of {} are short enough", pieces.len());
+    assert!(time >= ms(2) * (pieces.len() as u32 - 1), "{} pieces in {time:?}", pieces.len());
+}
+
+/// Without variation 16 KiB that came together are sixteen pieces of 1024, 10 ms apart. A reader that had to wait for a
+/// processor finds some of them together.
+#[test]
+fn slicer_without_variation_halves_exactly() {
+    let server = upstream(|mut stream| {
+        stream.write_all(&pattern(0, 16 * 1024)).unwrap();
+    });
+    let (_server, proxy) = proxied(server);
+    let slicer = Attributes::Slicer { average_size: 1024, size_variation: 0, delay: 10_000 };
+    proxy.add(Toxic::new(slicer)).unwrap();
+    let start = Instant::now();
+    let pieces = pieces(&mut connect(proxy.listen_addr()));
+    let time = start.elapsed();
+    assert_eq!(pieces.iter().sum::<usize>(), 16 * 1024);
+    assert!(pieces.iter().all(|piece| piece % 1024 == 0), "{pieces:?}");
+    assert!((12..=16).contains(&pieces.len()), "{pieces:?}");
+    assert!(time >= ms(150), "fifteen delays: {time:?}");
+}
+
+/// The bytes come at once and the end 300 ms behind them, the median of five.
+#[test]
+fn slow_close_holds_the_end_only() {
+    let (_server, proxy) = proxied(source(100_000));
+    proxy.add(Toxic::new(Attributes::SlowClose { delay: 300 })).unwrap();
+    let (bytes_after, end_after): (Vec<_>, Vec<_>) = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            let mut client = connect(proxy.listen_addr());
+            client.read_exact(&mut vec![0; 100_000]).unwrap();
+            let last = Instant::now();
+            assert_eq!(read_all(&mut client, PATIENCE), (Vec::new(), End::Fin));
+            (last - start, last.elapsed())
+        })
+        .unzip();
+    let (bytes_after, end_after) = (median(bytes_after), median(end_after));
+    assert!(bytes_after < ms(100), "{bytes_after:?}");
+    assert!((ms(290)..ms(400)).contains(&end_after), "{end_after:?}");
+}
+
+/// Of a source that has more, exactly so many bytes come, the right ones, and then the end.
+#[test]
+fn limit_data_lets_exactly_so_many_bytes_through() {
+    for limit in [0, 1, 100_000] {
+        let (_server, proxy) = proxied(source(1 << 30));
+        proxy.add(Toxic::new(Attributes::LimitData { bytes: limit })).unwrap();
+        let (got, end) = read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+        assert_eq!((got.len() as i64, end), (limit, End::Fin));
+        assert!(got == pattern(0, limit as u64), "the right bytes of {limit}");
+        eventually("it is gone", || proxy.counts().open == 0);
+        assert_eq!(proxy.counts().faults["limit_data"], 1);
+    }
+}
+
+/// The limit is for each connection, not for all of them; and one that is not reached leaves the end as it is.
+#[test]
+fn limit_data_counts_each_connection_apart() {
+    let (_server, proxy) = proxied(source(1000));
+    proxy.add(Toxic::new(Attributes::LimitData { bytes: 1001 })).unwrap();
+    for _ in 0..3 {
+        let (got, end) = read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+        assert_eq!((got.len(), end), (1000, End::Fin));
+    }
+    assert!(proxy.counts().faults.is_empty());
 }

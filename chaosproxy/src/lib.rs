@@ -41,6 +41,7 @@ mod dial;
 mod driver;
 mod handle;
 pub mod healthcheck;
+mod histogram;
 mod introduction;
 mod ledger;
 mod listen;

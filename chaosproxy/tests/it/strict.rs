@@ -87,11 +87,6 @@ impl Crowd {
         }
         affected
     }
-
-    fn update_half(&self) {
-        let path = "/proxies/source/toxics/half";
-        assert_eq!(http(self.server.api_addr(), "POST", path, &[], r#"{"toxicity":0.5}"#).status, 200);
-    }
 }
 
 /// Whom `half` affects at first; after an update; with a toxic behind it; with one more; without the one more;
@@ -100,9 +95,10 @@ fn draws(is_strict: bool) -> [Vec<bool>; 7] {
     let (server, proxy) = started(is_strict, echo());
     let mut crowd = Crowd::connect(server, proxy.listen_addr());
     let noop = |name: &str| Toxic::new(Attributes::Noop).named(name);
-    proxy.add(Toxic::bandwidth(0).toxicity(0.5).named("half")).unwrap();
+    let half = Toxic::bandwidth(0).toxicity(0.5).named("half");
+    proxy.add(half.clone()).unwrap();
     let first = crowd.affected();
-    crowd.update_half();
+    proxy.update(half).unwrap();
     let updated = crowd.affected();
     proxy.add(noop("next")).unwrap();
     let followed = crowd.affected();

@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chaosproxy::{Attributes, CutAction, LedgerParameters, ProxyHandle, Toxic};
+use chaosproxy::{
+    Attributes, CutAction, Distribution, LedgerParameters, ProxyError, ProxyHandle, Selection, Toxic,
+};
 
 use crate::harness::*;
 
@@ -28,6 +30,32 @@ fn latency_delays_each_direction() {
     proxy.remove("down").unwrap();
     let none = median((0..15).map(|_| ping(&mut client, b"x")));
     assert!(none < ms(5), "{none:?}");
+}
+
+/// A live connection has the new delay with its next byte; another type, direction or selection is refused, and what
+/// was there stays. Medians of five.
+#[test]
+fn an_update_changes_a_toxic_in_place() {
+    let (server, proxy) = proxied(echo());
+    let slow = |delay| Toxic::latency(ms(delay), Duration::ZERO).named("slow");
+    proxy.add(slow(20)).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    let mut round_trip = || median((0..5).map(|_| ping(&mut client, b"x")));
+    assert!((ms(20)..ms(60)).contains(&round_trip()));
+    proxy.update(slow(80)).unwrap();
+    assert!((ms(80)..ms(140)).contains(&round_trip()));
+    let others = Selection::default().source("192.0.2.0/24").unwrap();
+    for other in [slow(0).upstream(), slow(0).only(others), Toxic::bandwidth(1000).named("slow")] {
+        assert!(matches!(proxy.update(other), Err(ProxyError::Unsuited(_))));
+    }
+    assert!(matches!(proxy.update(slow(0).named("no")), Err(ProxyError::ToxicNotFound)));
+    let distribution = Distribution::Uniform;
+    let nonsense = Toxic::new(Attributes::Latency { latency: -1, jitter: 0, distribution });
+    assert!(matches!(proxy.update(nonsense.named("slow")), Err(ProxyError::Attributes(_))));
+    assert!((ms(80)..ms(140)).contains(&round_trip()));
+    proxy.update(slow(80).toxicity(0.0)).unwrap();
+    assert!(round_trip() < ms(40));
+    assert!(!server.connections()[0].toxics[0].affects);
 }
 
 /// A megabyte behind 100 ms of latency comes at once when it comes: latency does not throttle.

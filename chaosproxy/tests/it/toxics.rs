@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chaosproxy::{
-    Attributes, CutAction, Distribution, LedgerParameters, ProxyError, ProxyHandle, Selection, Toxic,
+    Attributes, CutAction, Distribution, LedgerParameters, ProxyError, ProxyHandle, ProxySpec, Selection,
+    Server, Toxic,
 };
 
 use crate::harness::*;
@@ -85,6 +86,26 @@ fn bandwidth_limits_the_rate() {
         start.elapsed()
     }));
     assert!((ms(456)..ms(504)).contains(&time), "{time:?}");
+}
+
+/// A millisecond of the rate at a time, strictly too: of 20 kB at 100 KB/s the first byte is there long before the first
+/// 100 ms are, which the reference waits for, and no delivery is more than a busy reader finds together.
+#[test]
+fn bandwidth_sends_evenly() {
+    for is_strict in [false, true] {
+        let server = Server::builder().strict_compat(is_strict).start().unwrap();
+        let listen = "127.0.0.1:0".to_owned();
+        let spec = ProxySpec { listen, ..ProxySpec::new("source", source(20_000).to_string()) };
+        let proxy = server.create(spec).unwrap();
+        proxy.add(Toxic::bandwidth(100_000)).unwrap();
+        let start = Instant::now();
+        let mut client = connect(proxy.listen_addr());
+        client.read_exact(&mut [0]).unwrap();
+        assert!(start.elapsed() < ms(80), "{:?}", start.elapsed());
+        let pieces = pieces(&mut client);
+        assert_eq!(pieces.iter().sum::<usize>(), 19_999);
+        assert!((50..=200).contains(&pieces.len()), "{} pieces: {pieces:?}", pieces.len());
+    }
 }
 
 /// Eight downloads of 2 MB over a shared 40 MB/s: 400 ms together, none much before the others. The median of five

@@ -6,9 +6,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use mockreg_proto::units::{ByteCount, Span};
+use mockreg_proto::units::{ByteCount, Span, UnitError};
 use thiserror::Error;
 
+use crate::server::LEAST_BUFFER_LIMIT;
 use crate::unix;
 
 /// A Toxiproxy-compatible proxy of TCP, UDP and unix-domain sockets with repeatable faults.
@@ -116,8 +117,8 @@ pub struct Serve {
     /// Timeline, as PUT /timeline takes it, started with the server
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
-    /// Bytes held for each direction of a connection, and for all datagrams of a proxy, for example 64MiB
-    #[arg(long, default_value = "128MiB", value_name = "SIZE")]
+    /// Bytes held for each direction of a connection, and for all datagrams of a proxy, for example 64MiB; at least 64KiB
+    #[arg(long, default_value = "128MiB", value_name = "SIZE", value_parser = buffer_limit)]
     pub buffer_limit: ByteCount,
     /// Undo every deviation from Toxiproxy that a client could depend on
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
@@ -169,6 +170,15 @@ fn place_of(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let beside = || Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?));
     absolute.canonicalize().ok().or_else(beside).unwrap_or(absolute)
+}
+
+/// A limit of what is held, which a read has to fit into.
+fn buffer_limit(text: &str) -> Result<ByteCount, String> {
+    let limit: ByteCount = text.parse().map_err(|error: UnitError| error.to_string())?;
+    match limit.0 {
+        ..LEAST_BUFFER_LIMIT => Err(format!("write {} or more", ByteCount(LEAST_BUFFER_LIMIT))),
+        _ => Ok(limit),
+    }
 }
 
 /// A truth as Go's `strconv.ParseBool` reads it.
@@ -270,6 +280,7 @@ mod tests {
         assert_eq!((serve.proxy_metrics, serve.runtime_metrics, serve.seed), (true, false, -7));
         assert!(read("-version").unwrap().serve.version);
         assert_eq!(read("-buffer-limit 1MiB").unwrap().serve.buffer_limit.0, 1 << 20);
+        assert_eq!(read("-buffer-limit 64KiB").unwrap().serve.buffer_limit.0, 64 << 10);
     }
 
     #[test]
@@ -369,6 +380,8 @@ mod tests {
             ("-port http", "http"),
             ("-port 70000", "70000"),
             ("-buffer-limit much", "write it like 64MiB"),
+            ("-buffer-limit 0", "write 64KiB or more"),
+            ("-buffer-limit 65535", "write 64KiB or more"),
             ("-proxy-metrics maybe", "maybe"),
             ("-threads 0", "0"),
             ("prox", "prox"),

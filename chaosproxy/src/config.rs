@@ -1,13 +1,20 @@
 //! The file of proxies (`-config`): a JSON array as Toxiproxy reads it, `[{"name":…,"listen":…,"upstream":…}]`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use mockreg_proto::units::ByteCount;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::api;
 use crate::proxy::ProxySpec;
+
+/// Bytes of a file of proxies or of a timeline: a hundred thousand proxies. A device that never ends, or the wrong
+/// file, is refused in a moment instead of filling the memory.
+pub const LONGEST: u64 = 16 << 20;
 
 /// Why a file of proxies was refused: `proxies.json:4:17: …`.
 #[derive(Debug, Error)]
@@ -18,7 +25,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is no JSON.
     #[error("{}:{line}:{column}: {problem}", path.display())]
@@ -53,7 +60,21 @@ pub enum ConfigError {
 /// It cannot be read, is no JSON, or describes no proxies; the error names file, line and column.
 pub fn read(path: &Path, strict: bool) -> Result<Vec<ProxySpec>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    parse(path, &std::fs::read_to_string(path).map_err(unreadable)?, strict)
+    parse(path, &text(path).map_err(unreadable)?, strict)
+}
+
+/// The text of a file that somebody wrote for the program, which may be a pipe as well.
+///
+/// # Errors
+/// It cannot be read, is longer than [`LONGEST`], or is not UTF-8.
+pub fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        let problem = format!("more than {} in it, which is no file of this kind", ByteCount(LONGEST));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(text)
 }
 
 pub(crate) fn parse(path: &Path, text: &str, strict: bool) -> Result<Vec<ProxySpec>, ConfigError> {

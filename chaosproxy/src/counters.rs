@@ -9,6 +9,8 @@ use chaosproxy_path::{Stream, Strike, Toxic};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::histogram::Histogram;
+
 /// How a connection ended, as metrics name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
@@ -54,7 +56,7 @@ pub(crate) struct Counters {
     forwarded: Watched,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Named {
     outcomes: BTreeMap<Outcome, u64>,
     faults: BTreeMap<&'static str, u64>,
@@ -63,6 +65,18 @@ struct Named {
     /// By the toxics that are or were there, of which [`MAX_TOXICS`] are told apart.
     toxics: BTreeMap<ToxicKey, ToxicCounts>,
     ages: Ages,
+}
+
+impl Default for Named {
+    fn default() -> Self {
+        Self {
+            outcomes: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            toxics: BTreeMap::new(),
+            ages: Histogram::new(&AGE_BOUNDS),
+        }
+    }
 }
 
 /// A toxic as metrics name it.
@@ -74,26 +88,30 @@ pub(crate) struct ToxicKey {
 }
 
 /// What a toxic did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ToxicCounts {
     /// Connections that it affected.
     pub(crate) affected: u64,
-    /// Connections that it ended, or stalled for good.
-    pub(crate) struck: u64,
+    /// Its strikes, by the bytes of its direction that had passed it before; where it strikes single datagrams, by
+    /// their sizes.
+    pub(crate) strikes: Histogram<{ STRIKE_BOUNDS.len() }>,
 }
 
-/// How long connections lasted.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ages {
-    /// Connections in each of [`AGE_BOUNDS`], and above.
-    pub(crate) counts: [u64; AGE_BOUNDS.len() + 1],
-    /// Milliseconds, together.
-    pub(crate) sum_ms: u64,
+impl Default for ToxicCounts {
+    fn default() -> Self {
+        Self { affected: 0, strikes: Histogram::new(&STRIKE_BOUNDS) }
+    }
 }
+
+/// How many milliseconds connections lasted.
+pub(crate) type Ages = Histogram<{ AGE_BOUNDS.len() }>;
 
 /// Bounds of ages, in milliseconds: from one request on loopback to an hour of transfer.
-pub(crate) const AGE_BOUNDS: [u64; 11] =
-    [1, 5, 25, 100, 500, 2_000, 10_000, 60_000, 300_000, 900_000, 3_600_000];
+const AGE_BOUNDS: [u64; 11] = [1, 5, 25, 100, 500, 2_000, 10_000, 60_000, 300_000, 900_000, 3_600_000];
+/// Bounds of bytes before a strike: none, which is what a toxic that waits for time or the first data strikes after, and
+/// powers of ten from a small manifest to a large image.
+const STRIKE_BOUNDS: [u64; 9] =
+    [0, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
 /// Toxics of a proxy that metrics tell apart in the life of a server. Names come from clients, and a script may make
 /// up a new one each time; what comes later is not counted by toxic.
 const MAX_TOXICS: usize = 256;
@@ -212,9 +230,7 @@ impl Counters {
     pub(crate) fn ended(&self, outcome: Outcome, age_ms: u64) {
         let mut named = self.named();
         *named.outcomes.entry(outcome).or_default() += 1;
-        let place = AGE_BOUNDS.iter().position(|bound| age_ms <= *bound).unwrap_or(AGE_BOUNDS.len());
-        named.ages.counts[place] += 1;
-        named.ages.sum_ms += age_ms;
+        named.ages.add(age_ms);
     }
 
     /// A toxic affects one more connection.
@@ -237,7 +253,7 @@ impl Counters {
         // Faults are called by the kind of their toxic first; another kind may have had the name before.
         let is_its = |key: &ToxicKey| key.name == strike.toxic && strike.fault.starts_with(key.kind);
         if let Some((_, counts)) = named.toxics.iter_mut().find(|(key, _)| is_its(key)) {
-            counts.struck += 1;
+            counts.strikes.add(strike.bytes);
         }
     }
 

@@ -73,6 +73,29 @@ impl ProxyHandle {
         })?
     }
 
+    /// Gives the toxic of the same name these attributes and this toxicity; live connections have them when this
+    /// returns. What it holds and what it has drawn stay. Unlike an update by the API, which leaves alone what it does
+    /// not name, this sets everything.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use chaosproxy::{ProxySpec, Server, Toxic};
+    ///
+    /// let server = Server::builder().start()?;
+    /// let proxy = server.create(ProxySpec::new("source", "127.0.0.1:5000"))?;
+    /// let slow = |ms| Toxic::latency(Duration::from_millis(ms), Duration::ZERO).named("slow");
+    /// proxy.add(slow(50))?;
+    /// proxy.update(slow(200).toxicity(0.5))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There is none of that name, it is of another type or direction or for other connections, or the attributes make
+    /// no sense. Nothing is changed then.
+    pub fn update(&self, toxic: Toxic) -> Result<(), ProxyError> {
+        self.run(async move |proxy| proxy.replace_toxic(&toxic).await.map(drop))?
+    }
+
     /// Removes a toxic.
     ///
     /// # Errors

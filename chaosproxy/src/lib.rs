@@ -5,14 +5,38 @@
 //! What happens to bytes in flight is decided in `chaosproxy-path`, without clock or sockets. Here are the
 //! sockets, the clock, the API and the bookkeeping.
 //!
-//! ```no_run
-//! use std::time::Duration;
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::{TcpListener, TcpStream};
+//! use std::time::{Duration, Instant};
+//!
 //! use chaosproxy::{ProxySpec, Server, Toxic};
 //!
+//! // A server that sends back what it gets.
+//! let echo = TcpListener::bind("127.0.0.1:0")?;
+//! let upstream = echo.local_addr()?.to_string();
+//! std::thread::spawn(move || {
+//!     let (stream, _) = echo.accept()?;
+//!     std::io::copy(&mut &stream, &mut &stream)
+//! });
+//!
+//! // A proxy in front of it, on a free port of loopback, and a client of that.
 //! let server = Server::builder().seed(1).start()?;
-//! let proxy = server.create(ProxySpec::new("source", "127.0.0.1:5000"))?;
-//! proxy.add(Toxic::latency(Duration::from_millis(50), Duration::ZERO))?;
-//! println!("connect to {}", proxy.listen_addr());
+//! let proxy = server.create(ProxySpec::new("echo", upstream))?;
+//! let mut client = TcpStream::connect(proxy.listen_addr())?;
+//! let mut round_trip = || {
+//!     let start = Instant::now();
+//!     client.write_all(b"ping")?;
+//!     client.read_exact(&mut [0; 4])?;
+//!     std::io::Result::Ok(start.elapsed())
+//! };
+//!
+//! // The network is slow, and well again.
+//! let latency = Duration::from_millis(200);
+//! let slow = proxy.add(Toxic::latency(latency, Duration::ZERO))?;
+//! assert!(round_trip()? >= latency);
+//! proxy.remove(&slow)?;
+//! assert!(round_trip()? < latency);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -41,6 +65,7 @@ mod dial;
 mod driver;
 mod handle;
 pub mod healthcheck;
+mod histogram;
 mod introduction;
 mod ledger;
 mod listen;

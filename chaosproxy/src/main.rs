@@ -192,7 +192,7 @@ fn start(
 /// Reads a timeline, which is of proxies that are there, and starts it.
 fn begin_timeline(server: &Server, path: &Path) -> anyhow::Result<()> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let text = config::text(path).with_context(|| format!("cannot read {name}"))?;
     let timeline = mockreg_proto::document::read(&name, &text)?;
     server.put_timeline(timeline).with_context(|| name.clone())?;
     server.start_timeline().context(name)

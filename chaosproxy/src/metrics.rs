@@ -8,7 +8,7 @@ use prometheus::core::Collector;
 use prometheus::proto::{self, MetricFamily};
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::counters::{AGE_BOUNDS, Ages};
+use crate::histogram::Histogram;
 use crate::proxies::Proxies;
 use crate::server::Core;
 use crate::toxic::stream_name;
@@ -25,6 +25,7 @@ pub(crate) async fn expose(core: &Core) -> String {
     }
     let mut families = registry.gather();
     families.extend(ages(&core.proxies).await);
+    families.extend(strikes(&core.proxies).await);
     let mut text = Vec::new();
     let encoded = TextEncoder::new().encode(&families, &mut text);
     encoded.expect("every family has a metric, and a vector takes all that is written");
@@ -90,7 +91,7 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
         for (toxic, counts) in counters.toxics() {
             let values = [name, stream_name(toxic.stream), &toxic.name, toxic.kind];
             affected.with_label_values(&values).inc_by(counts.affected);
-            struck.with_label_values(&values).inc_by(counts.struck);
+            struck.with_label_values(&values).inc_by(counts.strikes.count());
         }
         open.with_label_values(&[name]).set(gauge(counters.open.load(Relaxed)));
     }
@@ -105,33 +106,78 @@ async fn connections(registry: &Registry, proxies: &Proxies) {
 
 /// How long connections lasted that have ended, a classic histogram for each proxy; `None` without proxies.
 async fn ages(proxies: &Proxies) -> Option<MetricFamily> {
-    let metrics: Vec<_> =
-        proxies.all().await.iter().map(|proxy| age(&proxy.live.name, &proxy.live.counters.ages())).collect();
+    let all = proxies.all().await;
+    let metrics = all.iter().map(|proxy| {
+        // Milliseconds, shown in seconds.
+        histogram(&[("proxy", &proxy.live.name)], &proxy.live.counters.ages(), 1e3)
+    });
+    histograms(
+        "chaosproxy_connection_duration_seconds",
+        "From the acceptance of a connection to its end",
+        metrics.collect(),
+    )
+}
+
+/// How many bytes had passed toxics when they struck, as in the ledger; a classic histogram for each that has; `None` while none has.
+async fn strikes(proxies: &Proxies) -> Option<MetricFamily> {
+    let mut metrics = Vec::new();
+    for proxy in proxies.all().await {
+        let toxics = proxy.live.counters.toxics();
+        // Most toxics never strike, and a dozen lines for each of them would say nothing.
+        metrics.extend(toxics.iter().filter(|(_, counts)| counts.strikes.count() > 0).map(
+            |(toxic, counts)| {
+                let labels = [
+                    ("proxy", &*proxy.live.name),
+                    ("stream", stream_name(toxic.stream)),
+                    ("toxic", &*toxic.name),
+                    ("type", toxic.kind),
+                ];
+                histogram(&labels, &counts.strikes, 1.0)
+            },
+        ));
+    }
+    histograms(
+        "chaosproxy_toxic_strike_bytes",
+        "Bytes that had passed a toxic when it struck; of one that strikes single datagrams, their sizes",
+        metrics,
+    )
+}
+
+/// A family of histograms; `None` without any, which the encoder refuses.
+fn histograms(name: &str, help: &str, metrics: Vec<proto::Metric>) -> Option<MetricFamily> {
     let mut family = MetricFamily::default();
-    family.set_name("chaosproxy_connection_duration_seconds".to_owned());
-    family.set_help("From the acceptance of a connection to its end".to_owned());
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
     family.set_field_type(proto::MetricType::HISTOGRAM);
     let is_empty = metrics.is_empty();
     family.set_metric(metrics);
     (!is_empty).then_some(family)
 }
 
-fn age(proxy: &str, ages: &Ages) -> proto::Metric {
+/// One of them, whose values are shown in units of so many.
+fn histogram<const BOUNDS: usize>(
+    labels: &[(&str, &str)],
+    values: &Histogram<BOUNDS>,
+    unit: f64,
+) -> proto::Metric {
     let mut histogram = proto::Histogram::default();
-    histogram.set_sample_count(ages.counts.iter().sum());
-    histogram.set_sample_sum(ages.sum_ms as f64 / 1e3);
-    let bucket = |(place, millis): (usize, &u64)| {
+    histogram.set_sample_count(values.count());
+    histogram.set_sample_sum(values.sum() as f64 / unit);
+    let bucket = |(bound, count): (u64, u64)| {
         let mut bucket = proto::Bucket::default();
-        bucket.set_upper_bound(*millis as f64 / 1e3);
-        bucket.set_cumulative_count(ages.counts[..=place].iter().sum());
+        bucket.set_upper_bound(bound as f64 / unit);
+        bucket.set_cumulative_count(count);
         bucket
     };
-    histogram.set_bucket(AGE_BOUNDS.iter().enumerate().map(bucket).collect());
-    let mut label = proto::LabelPair::default();
-    label.set_name("proxy".to_owned());
-    label.set_value(proxy.to_owned());
+    histogram.set_bucket(values.cumulative().map(bucket).collect());
+    let label = |(name, value): &(&str, &str)| {
+        let mut label = proto::LabelPair::default();
+        label.set_name((*name).to_owned());
+        label.set_value((*value).to_owned());
+        label
+    };
     let mut metric = proto::Metric::default();
-    metric.set_label(vec![label]);
+    metric.set_label(labels.iter().map(label).collect());
     metric.set_histogram(histogram);
     metric
 }

@@ -30,7 +30,7 @@ use crate::workers::Workers;
 /// Bytes held for each direction of a connection, where nothing else is asked for.
 pub const DEFAULT_BUFFER_LIMIT: u64 = 128 << 20;
 /// The least that works: a read and its bookkeeping.
-const LEAST_BUFFER_LIMIT: u64 = 64 << 10;
+pub(crate) const LEAST_BUFFER_LIMIT: u64 = 64 << 10;
 /// Connections the kernel queues for the API; a client is accepted within microseconds.
 const API_BACKLOG: u32 = 128;
 

@@ -35,6 +35,11 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 const REOPEN_TRIES: u32 = 40;
 const REOPEN_REST: Duration = Duration::from_millis(250);
 
+/// What one that met a connection holds would have to go, and one that comes to it would stand behind the others.
+const FIXED: ProxyError = ProxyError::Unsuited(
+    "the type, stream and connections of a toxic cannot be changed; remove it and add it again",
+);
+
 /// A proxy. Whoever changes it holds its state until its connections follow.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -294,6 +299,29 @@ impl Proxy {
         let entry = entry.clone();
         self.publish(&state).await;
         Ok(entry)
+    }
+
+    /// Gives the toxic of the same name other attributes and another toxicity.
+    ///
+    /// # Errors
+    /// There is none of that name, it is of another type or direction or for other connections, or the attributes make
+    /// no sense.
+    pub(crate) async fn replace_toxic(&self, toxic: &Toxic) -> Result<Entry, ProxyError> {
+        let name = toxic.name();
+        let known = self.toxic(&name).await.ok_or(ProxyError::ToxicNotFound)?;
+        if known.stream() != toxic.stream
+            || self.selection(&name).await.is_some_and(|only| *only != toxic.only)
+        {
+            return Err(FIXED);
+        }
+        self.update_toxic(&name, |attributes, toxicity| {
+            if attributes.kind() != toxic.attributes.kind() {
+                return Err(FIXED);
+            }
+            (*attributes, *toxicity) = (toxic.attributes.clone(), toxic.toxicity);
+            Ok(())
+        })
+        .await
     }
 
     /// Removes a toxic; what it holds goes on at once.

@@ -98,7 +98,7 @@ pub enum ProxyError {
     /// One address is of datagrams and the other is not.
     #[error(transparent)]
     Protocols(#[from] MixedProtocols),
-    /// A proxy of that protocol does not have such a thing.
+    /// A proxy of that protocol does not have such a thing, or a toxic does not change in that.
     #[error("{0}")]
     Unsuited(&'static str),
     /// A proxy of that protocol does not have toxics of that kind.

@@ -166,7 +166,7 @@ fn a_delay_limits_the_rate_only_at_the_buffer_limit() {
 
 /// From 0.1 to 500 MB/s within 1 %: bytes after the first delivery over the time since then, the median of five. A
 /// machine that moves less than three times a rate through the same path when nothing limits it cannot keep to it at
-/// every moment, busy as it may be; there the rate is an upper bound only.
+/// every moment, busy as it may be; there [`SLOW_SHARE`] of what it can do is enough, which a stalled link never has.
 #[test]
 fn bandwidth_is_exact() {
     let _alone = alone();
@@ -188,10 +188,15 @@ fn bandwidth_is_exact() {
         let measured = median((0..5).map(|_| Download::start(proxy.listen_addr()).read_bytes(bytes)));
         let share = measured as f64 / rate as f64;
         println!("{rate} B/s: {share:.4}");
-        let least = if free >= 3 * rate { 0.99 } else { 0.0 };
+        let can = (free as f64 / rate as f64).min(1.0);
+        let least = if free >= 3 * rate { 0.99 } else { SLOW_SHARE * can };
         assert!((least..=1.01).contains(&share), "{rate} B/s were {measured}: {share:.4}");
     }
 }
+
+/// Of a rate that is near to all a machine can move, or of that, what comes in any case: pieces of a millisecond cost
+/// more than those without a rate, and other programs want the processors as well.
+const SLOW_SHARE: f64 = 0.6;
 
 /// Errors do not add up: in a sixth of the test a stream falls behind its rate by less than 0.5 ms. The median of all
 /// sixths, for a machine that sleeps longer than what is queued lasts (10 ms) leaves the link idle once, and that is

@@ -289,6 +289,9 @@ fn mistakes_are_exit_2_and_named() {
         (vec!["-port", "x"], "invalid value 'x'"),
         (vec!["-config", "/nonexistent.json"], "/nonexistent.json"),
         (vec!["-config", bad], "bad.json:2:12: proxy 1: "),
+        (vec!["-config", "/dev/zero"], "cannot read /dev/zero: more than 16MiB in it"),
+        (vec!["-port", "0", "-timeline", "/dev/zero"], "cannot read /dev/zero: more than 16MiB in it"),
+        (vec!["-buffer-limit", "1"], "write 64KiB or more"),
         (vec!["-host", "unix:"], "chaosproxy: -host \"unix:\": missing path; write it like unix:/run/"),
         (vec!["-host", "unix:/nonexistent/api", "-port", "9999"], "-port 9999 is of a host"),
         (vec!["-ledger", "/nonexistent/f", "-port-file", "/nonexistent/f"], "are one file"),
@@ -379,7 +382,9 @@ fn the_seed_on_the_command_line_decides() {
         let created = http(api, "POST", "/proxies", &[], &proxy).json();
         let address = created["listen"].as_str().unwrap().parse().unwrap();
         let mut clients: Vec<_> = (0..32).map(|_| connect(address)).collect();
-        clients.iter_mut().for_each(|client| drop(ping(client, b"here")));
+        for client in &mut clients {
+            ping(client, b"here");
+        }
         let shown = http(api, "GET", "/connections", &[], "").json();
         let connections = shown["connections"].as_array().unwrap().iter();
         connections.map(|connection| connection["toxics"][0]["affects"] == true).collect::<Vec<_>>()

@@ -225,6 +225,10 @@ fn toxics_are_shown_by_connection_and_counted() {
         format!("{family}{{proxy=\"source\",stream=\"{stream}\",toxic=\"{toxic}\",type=\"{kind}\"}}")
     };
     let ages = "chaosproxy_connection_duration_seconds";
+    let strikes = |part: &str, bound: &str| {
+        let labels = format!(r#"proxy="source",stream="upstream",toxic="end",type="limit_data"{bound}"#);
+        format!("chaosproxy_toxic_strike_bytes_{part}{{{labels}}}")
+    };
     for line in [
         format!(
             "{} {affected}",
@@ -233,9 +237,18 @@ fn toxics_are_shown_by_connection_and_counted() {
         format!("{} 0", series("chaosproxy_toxic_strikes_total", "downstream", "half", "latency")),
         format!("{} 10", series("chaosproxy_toxic_connections_total", "upstream", "end", "limit_data")),
         format!("{} 10", series("chaosproxy_toxic_strikes_total", "upstream", "end", "limit_data")),
+        // It let one byte of each pass.
+        format!("{} 0", strikes("bucket", r#",le="0""#)),
+        format!("{} 10", strikes("bucket", r#",le="1000""#)),
+        format!("{} 10", strikes("bucket", r#",le="10000000000""#)),
+        format!("{} 10", strikes("bucket", r#",le="+Inf""#)),
+        format!("{} 10", strikes("sum", "")),
+        format!("{} 10", strikes("count", "")),
         format!("{ages}_bucket{{proxy=\"source\",le=\"3600\"}} 10"),
         format!("{ages}_count{{proxy=\"source\"}} 10"),
     ] {
         assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
     }
+    let of_half = |line: &&str| line.contains("strike_bytes") && line.contains("half");
+    assert_eq!(metrics.lines().find(of_half), None, "one that never struck has no histogram");
 }

@@ -1,12 +1,13 @@
 //! Toxics over sockets. Delays and rates are medians over trials, with the tolerance of the reference's own tests.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use chaosproxy::{
-    Attributes, ConnectionState, ConnectionView, CutAction, LedgerLine, LedgerParameters, OutageKind,
-    ProxyHandle, Toxic,
+    Attributes, ConnectionState, ConnectionView, CutAction, Distribution, LedgerLine, LedgerParameters,
+    OutageKind, ProxyError, ProxyHandle, ProxySpec, Selection, Server, Toxic,
 };
 
 use crate::harness::*;
@@ -30,6 +31,32 @@ fn latency_delays_each_direction() {
     proxy.remove("down").unwrap();
     let none = median((0..15).map(|_| ping(&mut client, b"x")));
     assert!(none < ms(5), "{none:?}");
+}
+
+/// A live connection has the new delay with its next byte; another type, direction or selection is refused, and what
+/// was there stays. Medians of five.
+#[test]
+fn an_update_changes_a_toxic_in_place() {
+    let (server, proxy) = proxied(echo());
+    let slow = |delay| Toxic::latency(ms(delay), Duration::ZERO).named("slow");
+    proxy.add(slow(20)).unwrap();
+    let mut client = connect(proxy.listen_addr());
+    let mut round_trip = || median((0..5).map(|_| ping(&mut client, b"x")));
+    assert!((ms(20)..ms(60)).contains(&round_trip()));
+    proxy.update(slow(80)).unwrap();
+    assert!((ms(80)..ms(140)).contains(&round_trip()));
+    let others = Selection::default().source("192.0.2.0/24").unwrap();
+    for other in [slow(0).upstream(), slow(0).only(others), Toxic::bandwidth(1000).named("slow")] {
+        assert!(matches!(proxy.update(other), Err(ProxyError::Unsuited(_))));
+    }
+    assert!(matches!(proxy.update(slow(0).named("no")), Err(ProxyError::ToxicNotFound)));
+    let distribution = Distribution::Uniform;
+    let nonsense = Toxic::new(Attributes::Latency { latency: -1, jitter: 0, distribution });
+    assert!(matches!(proxy.update(nonsense.named("slow")), Err(ProxyError::Attributes(_))));
+    assert!((ms(80)..ms(140)).contains(&round_trip()));
+    proxy.update(slow(80).toxicity(0.0)).unwrap();
+    assert!(round_trip() < ms(40));
+    assert!(!server.connections()[0].toxics[0].affects);
 }
 
 /// A megabyte behind 100 ms of latency comes at once when it comes: latency does not throttle.
@@ -59,6 +86,26 @@ fn bandwidth_limits_the_rate() {
         start.elapsed()
     }));
     assert!((ms(456)..ms(504)).contains(&time), "{time:?}");
+}
+
+/// A millisecond of the rate at a time, strictly too: of 20 kB at 100 KB/s the first byte is there long before the first
+/// 100 ms are, which the reference waits for, and no delivery is more than a busy reader finds together.
+#[test]
+fn bandwidth_sends_evenly() {
+    for is_strict in [false, true] {
+        let server = Server::builder().strict_compat(is_strict).start().unwrap();
+        let listen = "127.0.0.1:0".to_owned();
+        let spec = ProxySpec { listen, ..ProxySpec::new("source", source(20_000).to_string()) };
+        let proxy = server.create(spec).unwrap();
+        proxy.add(Toxic::bandwidth(100_000)).unwrap();
+        let start = Instant::now();
+        let mut client = connect(proxy.listen_addr());
+        client.read_exact(&mut [0]).unwrap();
+        assert!(start.elapsed() < ms(80), "{:?}", start.elapsed());
+        let pieces = pieces(&mut client);
+        assert_eq!(pieces.iter().sum::<usize>(), 19_999);
+        assert!((50..=200).contains(&pieces.len()), "{} pieces: {pieces:?}", pieces.len());
+    }
 }
 
 /// Eight downloads of 2 MB over a shared 40 MB/s: 400 ms together, none much before the others. The median of five
@@ -360,4 +407,99 @@ fn latency_holds_what_the_delay_needs() {
     }));
     // 1.15 · 20 MB/s · 50 ms + 256 KiB, 10 ms of the rate queued for the link, 5 ms between the two scrapes.
     assert!(held < 1_150_000 + 262_144 + 200_000 + 100_000, "{held}");
+}
+
+/// How many bytes come with each delivery until the end, where pieces are far enough apart to be told from each other.
+fn pieces(client: &mut TcpStream) -> Vec<usize> {
+    let (mut pieces, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        match client.read(&mut buffer).unwrap() {
+            0 => return pieces,
+            n => pieces.push(n),
+        }
+    }
+}
+
+/// 480 kB in pieces of 1024 give or take 512: 240 to 720 pieces, as the reference's own tests have it. None is longer
+/// than the sum; a delay of 2 ms after each keeps most of them apart,
+/// but for those that a busy reader finds together.
+#[test]
+fn slicer_cuts_into_pieces_of_its_size() {
+    let (_server, proxy) = proxied(source(480_000));
+    proxy
+        .add(Toxic::new(Attributes::Slicer { average_size: 1024, size_variation: 512, delay: 2000 }))
+        .unwrap();
+    let start = Instant::now();
+    let pieces = pieces(&mut connect(proxy.listen_addr()));
+    let time = start.elapsed();
+    assert_eq!(pieces.iter().sum::<usize>(), 480_000);
+    assert!((240..=720).contains(&pieces.len()), "{} pieces", pieces.len());
+    let whole = pieces.iter().filter(|piece| **piece <= 1024 + 512).count();
+    assert!(whole * 2 >= pieces.len(), "{whole} of {} are short enough", pieces.len());
+    assert!(time >= ms(2) * (pieces.len() as u32 - 1), "{} pieces in {time:?}", pieces.len());
+}
+
+/// Without variation 16 KiB that came together are sixteen pieces of 1024, 10 ms apart. A reader that had to wait for a
+/// processor finds some of them together.
+#[test]
+fn slicer_without_variation_halves_exactly() {
+    let server = upstream(|mut stream| {
+        stream.write_all(&pattern(0, 16 * 1024)).unwrap();
+    });
+    let (_server, proxy) = proxied(server);
+    let slicer = Attributes::Slicer { average_size: 1024, size_variation: 0, delay: 10_000 };
+    proxy.add(Toxic::new(slicer)).unwrap();
+    let start = Instant::now();
+    let pieces = pieces(&mut connect(proxy.listen_addr()));
+    let time = start.elapsed();
+    assert_eq!(pieces.iter().sum::<usize>(), 16 * 1024);
+    assert!(pieces.iter().all(|piece| piece % 1024 == 0), "{pieces:?}");
+    assert!((12..=16).contains(&pieces.len()), "{pieces:?}");
+    assert!(time >= ms(150), "fifteen delays: {time:?}");
+}
+
+/// The bytes come at once and the end 300 ms behind them, the median of five.
+#[test]
+fn slow_close_holds_the_end_only() {
+    let (_server, proxy) = proxied(source(100_000));
+    proxy.add(Toxic::new(Attributes::SlowClose { delay: 300 })).unwrap();
+    let (bytes_after, end_after): (Vec<_>, Vec<_>) = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            let mut client = connect(proxy.listen_addr());
+            client.read_exact(&mut vec![0; 100_000]).unwrap();
+            let last = Instant::now();
+            assert_eq!(read_all(&mut client, PATIENCE), (Vec::new(), End::Fin));
+            (last - start, last.elapsed())
+        })
+        .unzip();
+    let (bytes_after, end_after) = (median(bytes_after), median(end_after));
+    assert!(bytes_after < ms(100), "{bytes_after:?}");
+    assert!((ms(290)..ms(400)).contains(&end_after), "{end_after:?}");
+}
+
+/// Of a source that has more, exactly so many bytes come, the right ones, and then the end.
+#[test]
+fn limit_data_lets_exactly_so_many_bytes_through() {
+    for limit in [0, 1, 100_000] {
+        let (_server, proxy) = proxied(source(1 << 30));
+        proxy.add(Toxic::new(Attributes::LimitData { bytes: limit })).unwrap();
+        let (got, end) = read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+        assert_eq!((got.len() as i64, end), (limit, End::Fin));
+        assert!(got == pattern(0, limit as u64), "the right bytes of {limit}");
+        eventually("it is gone", || proxy.counts().open == 0);
+        assert_eq!(proxy.counts().faults["limit_data"], 1);
+    }
+}
+
+/// The limit is for each connection, not for all of them; and one that is not reached leaves the end as it is.
+#[test]
+fn limit_data_counts_each_connection_apart() {
+    let (_server, proxy) = proxied(source(1000));
+    proxy.add(Toxic::new(Attributes::LimitData { bytes: 1001 })).unwrap();
+    for _ in 0..3 {
+        let (got, end) = read_all(&mut connect(proxy.listen_addr()), PATIENCE);
+        assert_eq!((got.len(), end), (1000, End::Fin));
+    }
+    assert!(proxy.counts().faults.is_empty());
 }

@@ -14,7 +14,7 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("reset_peer", &["timeout"]),
     ("slicer", &["average_size", "size_variation", "delay"]),
     ("limit_data", &["bytes"]),
-    ("cut", &["mean_bytes", "action"]),
+    ("cut", &["offset", "mean_bytes", "action"]),
     ("corrupt", &["offset", "mean_bytes", "bits"]),
     ("stall", &["bytes"]),
     ("noop", &[]),

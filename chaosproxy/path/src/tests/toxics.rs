@@ -197,6 +197,20 @@ fn slicer_cuts_into_pieces() {
     assert_eq!(gaps.min(), Some(10_000), "ten microseconds between pieces");
 }
 
+/// What came together is halved, and both halves alike: each 32 KiB are 32 pieces of 1024, and each 33 KiB, which are
+/// too long by a little, 64 of 528.
+#[test]
+fn slicer_halves_both_halves() {
+    let slicer = |size| Attributes::Slicer { average_size: size, size_variation: 0, delay: 10 };
+    let sizes = |size, read| {
+        let outcome = run(&mut chain(&[toxic("thin", slicer(size))]), 2 * read, read, FOREVER);
+        assert_eq!(outcome.bytes, pattern(0, 2 * read));
+        outcome.departures.into_iter().map(|(_, size)| size).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(1024, 32768), [1024; 64]);
+    assert_eq!(sizes(1024, 33 * 1024), [528; 128]);
+}
+
 #[test]
 fn limit_data_counts_exactly() {
     for (limit, total) in [(0, 100), (1, 100), (99, 100), (100, 100), (101, 100)] {

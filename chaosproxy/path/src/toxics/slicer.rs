@@ -21,6 +21,9 @@ pub(crate) struct Slicer {
     delay: Nanos,
     draws: Box<ChaCha8Rng>,
     queue: Queue,
+    /// Lengths of the parts that the head of the queue has been halved into so far, the next one last; none where it
+    /// has not been looked at. Halves of halves, so there are few of them.
+    parts: Vec<u64>,
     free_at: Nanos,
 }
 
@@ -32,18 +35,24 @@ impl Slicer {
             delay: 0,
             draws: Box::new(ChaCha8Rng::from_seed(seed.key())),
             queue: Queue::default(),
+            parts: Vec::new(),
             free_at: 0,
         };
         slicer.update(attributes, 0);
         slicer
     }
 
-    /// Halves a piece, off the middle by at most the variation, until it is short enough; returns its first part. A
-    /// variation larger than the piece, which crashes the reference, takes all but a byte or a byte only.
-    fn first_piece(&mut self, mut len: u64) -> u64 {
+    /// Halves what came together, off the middle by at most the variation, until its first part is short enough, and
+    /// returns that. The second halves wait and are halved in their turn, as in the reference: halving what is left
+    /// from its beginning again would make the pieces smaller. A variation larger than the piece, which crashes the
+    /// reference, takes all but a byte or a byte only.
+    fn next_piece(&mut self, head: u64) -> u64 {
+        let mut len = self.parts.pop().unwrap_or(head);
         while len > self.longest {
             let offset = below(self.draws.next_u64(), self.variation.saturating_mul(2).saturating_add(1));
-            len = (len / 2).saturating_add(offset).saturating_sub(self.variation).clamp(1, len - 1);
+            let first = (len / 2).saturating_add(offset).saturating_sub(self.variation).clamp(1, len - 1);
+            self.parts.push(len - first);
+            len = first;
         }
         len
     }
@@ -65,7 +74,7 @@ impl Machine for Slicer {
         if due > now {
             return Step::Wait(Some(due));
         }
-        let piece = self.first_piece(len);
+        let piece = self.next_piece(len);
         let mut item = self.queue.pop_up_to(piece).expect("the head was looked at");
         item.at = due;
         self.free_at = due + self.delay;
@@ -78,6 +87,7 @@ impl Machine for Slicer {
 
     fn update(&mut self, attributes: &Attributes, _now: Nanos) {
         if let Attributes::Slicer { average_size, size_variation, delay } = attributes {
+            self.parts.clear();
             self.longest = average_size.saturating_add(*size_variation).max(1).unsigned_abs();
             self.variation = size_variation.max(&0).unsigned_abs();
             self.delay = delay.max(&0).unsigned_abs().min(LONGEST_DELAY) * 1000;
@@ -85,6 +95,7 @@ impl Machine for Slicer {
     }
 
     fn release(&mut self, _removed: bool, _now: Nanos) -> VecDeque<Item> {
+        self.parts.clear();
         self.queue.take()
     }
 }

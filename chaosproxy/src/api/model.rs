@@ -16,7 +16,7 @@ use crate::admission::{Admission, OverLimit};
 use crate::introduction::Introduction;
 use crate::live::Entry;
 use crate::protocol;
-use crate::proxy::{ProxyError, ProxySpec, ProxyUpdate, ProxyView};
+use crate::proxy::{self, ProxyError, ProxySpec, ProxyUpdate, ProxyView};
 use crate::proxy_header::ProxyProtocol;
 use crate::selection::Selection;
 use crate::toxic::Toxic;
@@ -212,7 +212,7 @@ fn toxics(fields: &Fields<'_>, listen: &str, upstream: &str) -> Result<Vec<Toxic
     let read = |(value, number): (&Value, usize)| {
         let told = |error: ApiError| ApiError::bad_body(format_args!("toxic {number}: {}", error.problem()));
         let toxic = toxic(value, protocol, false).map_err(told)?;
-        toxic.realise(protocol, false).map_err(|error| told(ApiError::bad_body(error)))?;
+        proxy::made(&toxic, protocol, false).map_err(|error| told(error.into()))?;
         Ok(toxic)
     };
     numbered.map(read).collect()

@@ -204,9 +204,6 @@ impl Proxy {
     }
 
     fn attach(&self, state: &mut State, toxic: &Toxic) -> Result<Entry, ProxyError> {
-        if !self.live.ground.strict_compat {
-            check_name(&toxic.name())?;
-        }
         if state.position(&toxic.name()).is_ok() {
             return Err(ProxyError::ToxicExists);
         }
@@ -224,18 +221,7 @@ impl Proxy {
     /// # Errors
     /// It is of another protocol, or the attributes make no sense.
     pub(crate) fn make(&self, toxic: &Toxic) -> Result<chaosproxy_path::Toxic, ProxyError> {
-        let is_strict = self.live.ground.strict_compat;
-        // The reference has this one for streams.
-        let is_known = is_strict && matches!(toxic.attributes, Attributes::PacketLoss { .. });
-        if let Some(reason) = toxic.attributes.refused_by(self.protocol).filter(|_| !is_known) {
-            return Err(ProxyError::ToxicType(reason));
-        }
-        if self.protocol == Protocol::Udp && toxic.only.names() {
-            return Err(ProxyError::Unsuited(
-                "only.sni is of connections; datagrams (udp://) are not looked into",
-            ));
-        }
-        Ok(toxic.realise(self.protocol, is_strict)?)
+        made(toxic, self.protocol, self.live.ground.strict_compat)
     }
 
     /// The toxic of that name as it is now.
@@ -486,6 +472,31 @@ impl Proxy {
         // Only spawning and joining happen under the lock.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A toxic as it would be at a proxy of that protocol.
+///
+/// # Errors
+/// No request can reach what is called so, it is of another protocol, or the attributes make no sense.
+pub(crate) fn made(
+    toxic: &Toxic,
+    protocol: Protocol,
+    is_strict: bool,
+) -> Result<chaosproxy_path::Toxic, ProxyError> {
+    if !is_strict {
+        check_name(&toxic.name())?;
+    }
+    // The reference has this one for streams.
+    let is_known = is_strict && matches!(toxic.attributes, Attributes::PacketLoss { .. });
+    if let Some(reason) = toxic.attributes.refused_by(protocol).filter(|_| !is_known) {
+        return Err(ProxyError::ToxicType(reason));
+    }
+    if protocol == Protocol::Udp && toxic.only.names() {
+        return Err(ProxyError::Unsuited(
+            "only.sni is of connections; datagrams (udp://) are not looked into",
+        ));
+    }
+    Ok(toxic.realise(protocol, is_strict)?)
 }
 
 /// Refuses terms that a proxy of that protocol does not have.

@@ -476,6 +476,11 @@ fn a_proxy_is_created_with_its_toxics_or_not_at_all() {
             "bad request body: toxic 2: ",
         ),
         (r#"[{"type":"noop"},{"type":"noop"}]"#, 409, "toxic already exists"),
+        (
+            r#"[{"name":"..","type":"noop"}]"#,
+            400,
+            "bad request body: toxic 1: no request can reach what is called ..",
+        ),
     ] {
         for (path, body) in
             [("/proxies", body("a", toxics)), ("/populate", format!("[{}]", body("a", toxics)))]
@@ -496,6 +501,11 @@ fn a_proxy_is_created_with_its_toxics_or_not_at_all() {
         let took = ping(&mut connect(proxy.listen_addr()), b"the first connection is late");
         assert!(took >= std::time::Duration::from_millis(100), "{name}: {took:?}");
     }
+    // A description that cannot be leaves the proxy on that it would have replaced.
+    let elsewhere =
+        body("a", r#"[{"name":".","type":"noop"}]"#).replace(&upstream.to_string(), "127.0.0.1:1");
+    assert_eq!(http(api, "POST", "/populate", &[], &format!("[{elsewhere}]")).status, 400);
+    assert_eq!(http(api, "GET", "/proxies/a", &[], "").json()["enabled"], true);
     // What is shown describes the same proxy: it stays, toxics and all.
     let shown = http(api, "GET", "/proxies/a", &[], "").body;
     let again = http(api, "POST", "/populate", &[], &format!("[{shown}]")).json();

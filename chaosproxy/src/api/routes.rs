@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::model::{self, Fields, ProxyJson, ToxicJson};
 use super::uri;
+use crate::live::Entry;
 use crate::metrics;
 use crate::outage::{Manner, OutageKind};
 use crate::proxy::{ProxyError, ProxyView};
@@ -207,12 +208,11 @@ async fn show_toxic(core: &Core, name: &str, toxic: &str) -> Answer {
 
 async fn update_toxic(core: &Core, name: &str, toxic: &str, body: &[u8]) -> Answer {
     let proxy = core.proxies.get(name).await?;
-    if let Some(only) = proxy.selection(toxic).await {
-        model::keeps_selection(&model::first_value(body)?, &only)?;
-    }
     let mut refused = Ok(());
-    let change = |attributes: &mut _, toxicity: &mut _| {
-        refused = model::merge_toxic(&model::first_value(body)?, attributes, toxicity);
+    let change = |known: &Entry, attributes: &mut _, toxicity: &mut _| {
+        let value = model::first_value(body)?;
+        model::keeps_selection(&value, &known.only)?;
+        refused = model::merge_toxic(&value, attributes, toxicity);
         // The reference keeps what was good of a change that it refuses; here it is all or nothing.
         if core.is_strict() { Ok(()) } else { refused.clone() }
     };

@@ -20,7 +20,6 @@ use crate::listen::ListenError;
 use crate::live::{Entry, Ground, Live};
 use crate::outage::{DEFAULT_SHARE, OutageKind};
 use crate::protocol;
-use crate::selection::Selection;
 use crate::toxic::Toxic;
 
 use door::Door;
@@ -253,29 +252,23 @@ impl Proxy {
 
     /// Whether it has a toxic of that name.
     pub(crate) async fn has_toxic(&self, name: &str) -> bool {
-        self.selection(name).await.is_some()
+        self.toxic(name).await.is_some()
     }
 
-    /// Which connections the toxic of that name is for; `None` where there is none.
-    pub(crate) async fn selection(&self, name: &str) -> Option<Arc<Selection>> {
-        let state = self.state.lock().await;
-        state.position(name).ok().map(|index| Arc::clone(&state.toxics[index].only))
-    }
-
-    /// Changes a toxic: all of it, or nothing.
+    /// Changes a toxic: all of it, or nothing. `change` is told what it is so far.
     ///
     /// # Errors
     /// There is none of that name, `change` refuses, or the attributes make no sense.
     pub(crate) async fn update_toxic<E: From<ProxyError>>(
         &self,
         name: &str,
-        change: impl FnOnce(&mut Attributes, &mut f32) -> Result<(), E>,
+        change: impl FnOnce(&Entry, &mut Attributes, &mut f32) -> Result<(), E>,
     ) -> Result<Entry, E> {
         let mut state = self.state.lock().await;
         let index = state.position(name)?;
         let entry = &mut state.toxics[index];
         let (mut attributes, mut toxicity) = (entry.toxic.attributes().clone(), entry.toxic.toxicity());
-        change(&mut attributes, &mut toxicity)?;
+        change(entry, &mut attributes, &mut toxicity)?;
         let now = self.live.ground.clock.now();
         entry.toxic = entry.toxic.updated(toxicity, attributes, now).map_err(ProxyError::from)?;
         if self.live.ground.strict_compat {
@@ -293,15 +286,11 @@ impl Proxy {
     /// There is none of that name, it is of another type or direction or for other connections, or the attributes make
     /// no sense.
     pub(crate) async fn replace_toxic(&self, toxic: &Toxic) -> Result<Entry, ProxyError> {
-        let name = toxic.name();
-        let known = self.toxic(&name).await.ok_or(ProxyError::ToxicNotFound)?;
-        if known.stream() != toxic.stream
-            || self.selection(&name).await.is_some_and(|only| *only != toxic.only)
-        {
-            return Err(FIXED);
-        }
-        self.update_toxic(&name, |attributes, toxicity| {
-            if attributes.kind() != toxic.attributes.kind() {
+        self.update_toxic(&toxic.name(), |known, attributes, toxicity| {
+            let is_fixed = known.toxic.stream() == toxic.stream
+                && *known.only == toxic.only
+                && attributes.kind() == toxic.attributes.kind();
+            if !is_fixed {
                 return Err(FIXED);
             }
             (*attributes, *toxicity) = (toxic.attributes.clone(), toxic.toxicity);

@@ -166,7 +166,7 @@ impl Run {
                 _ = self.stopped.changed() => return Ok(()),
             }
             let value = ramp.value(step, steps);
-            let change = |attributes: &mut _, toxicity: &mut _| {
+            let change = |_: &_, attributes: &mut _, toxicity: &mut _| {
                 api::set_attribute(&ramp.attribute, value, attributes, toxicity)
             };
             let updated = self.plan.proxy.update_toxic(&ramp.toxic, change).await;

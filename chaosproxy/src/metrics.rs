@@ -118,7 +118,8 @@ async fn ages(proxies: &Proxies) -> Option<MetricFamily> {
     )
 }
 
-/// How many bytes had passed toxics when they struck, as in the ledger; a classic histogram for each that has; `None` while none has.
+/// How many bytes had passed toxics when they struck, as in the ledger; a classic histogram for each that has; `None`
+/// while none has.
 async fn strikes(proxies: &Proxies) -> Option<MetricFamily> {
     let mut metrics = Vec::new();
     for proxy in proxies.all().await {

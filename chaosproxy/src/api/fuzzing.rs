@@ -162,9 +162,11 @@ pub fn timeline(body: &[u8]) {
 
 /// A file of proxies: each has what it needs, and an error names a place in the file.
 pub fn configuration(text: &str) {
-    match config::parse(Path::new("fuzz"), text, text.len() % 2 == 0) {
-        Ok(specs) => assert!(specs.iter().all(|spec| !spec.name.is_empty() && !spec.upstream.is_empty())),
-        Err(error) => assert!(error.to_string().starts_with("fuzz:")),
+    for strict in [false, true] {
+        match config::parse(Path::new("fuzz"), text, strict) {
+            Ok(specs) => assert!(specs.iter().all(|spec| !spec.name.is_empty() && !spec.upstream.is_empty())),
+            Err(error) => assert!(error.to_string().starts_with("fuzz:")),
+        }
     }
 }
 

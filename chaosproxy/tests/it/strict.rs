@@ -148,12 +148,13 @@ fn an_answer_after_the_end_of_the_question_comes_unless_strict() {
     }
 }
 
-/// A server that answers the first byte with one and reports how the client ended.
+/// A server that sends the first byte back and reports how the client ended.
 fn listener() -> (SocketAddr, Receiver<End>) {
     let (seen, ends) = mpsc::channel();
     let address = upstream(move |mut stream| {
-        stream.read_exact(&mut [0]).unwrap();
-        stream.write_all(b"y").unwrap();
+        let mut first = [0];
+        stream.read_exact(&mut first).unwrap();
+        stream.write_all(&first).unwrap();
         seen.send(read_all(&mut stream, PATIENCE).1).unwrap();
     });
     (address, ends)
@@ -170,8 +171,7 @@ fn a_reset_by_the_client_reaches_the_server_as_one_unless_strict() {
         let (server, ends) = listener();
         let (_server, proxy) = started(is_strict, server);
         let mut client = connect(proxy.listen_addr());
-        client.write_all(b"x").unwrap();
-        client.read_exact(&mut [0]).unwrap();
+        ping(&mut client, b"x");
         reset(client);
         assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), end, "strict: {is_strict}");
     }
@@ -200,8 +200,7 @@ fn a_reset_peer_resets_connections_older_than_itself_unless_strict() {
         let (server, ends) = listener();
         let (_server, proxy) = started(is_strict, server);
         let mut client = connect(proxy.listen_addr());
-        client.write_all(b"x").unwrap();
-        client.read_exact(&mut [0]).unwrap();
+        ping(&mut client, b"x");
         proxy.add(Toxic::reset_peer(Duration::ZERO).upstream()).unwrap();
         client.write_all(b"x").unwrap();
         assert_eq!(read_all(&mut client, PATIENCE), (Vec::new(), end), "strict: {is_strict}");

@@ -70,7 +70,10 @@ fn a_hangup_stops_it_in_order_where_there_is_nothing_to_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("api.sock");
     let host = format!("unix:{}", socket.display());
-    let mut running = Running(program(&["-host", &host]).spawn().unwrap());
+    // Whoever runs the tests may have had them ignore it, as nohup does.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_chaosproxy"), "-host", &host]);
+    let mut running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(socket.exists(), "{line}");

@@ -21,7 +21,7 @@ pub(crate) use window::Windows;
 
 use crate::call::{Door, Entrance};
 use crate::core::Core;
-use crate::tls::{H2, Terminator};
+use crate::tls::{Encrypted, H2, Terminator};
 
 /// Send buffer of a connection from this machine: 45 % faster there than what the kernel grows to by itself. A real
 /// link needs what the kernel finds out, so it is set for no other.
@@ -33,8 +33,6 @@ const WRITE_STALL: Duration = Duration::from_secs(600);
 pub(crate) const STOP_GRACE: Duration = Duration::from_millis(500);
 /// How long a TLS handshake may take: three round trips of the slowest link, and a slow client's arithmetic.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Encrypted bytes that wait for the socket. The journal counts them as sent, so few, but enough to write at speed.
-const TLS_AHEAD: usize = 256 << 10;
 /// Bytes read from the socket at once where a library takes them in small pieces: rustls asks for 4 KiB, h2 for a frame.
 const READ_BUFFER: usize = 64 << 10;
 /// First byte of a TLS handshake record (RFC 8446 §5.1).
@@ -167,7 +165,7 @@ async fn encrypted(line: &Line, tls: &Terminator, stream: TcpStream) {
         shaken = timeout(patience, tls.acceptor.accept(buffered(stream))) => shaken,
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let mut stream = match shaken {
+    let stream = match shaken {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             line.core.telemetry.metrics.tls_failures.inc();
@@ -180,11 +178,9 @@ async fn encrypted(line: &Line, tls: &Terminator, stream: TcpStream) {
             return;
         }
     };
-    let session = stream.get_mut().1;
-    session.set_buffer_limit(Some(TLS_AHEAD));
-    if session.alpn_protocol() == Some(H2) {
-        http2::speak(line, stream).await;
+    if stream.get_ref().1.alpn_protocol() == Some(H2) {
+        http2::speak(line, Encrypted::new(stream)).await;
     } else {
-        http1::speak(line, stream).await;
+        http1::speak(line, Encrypted::new(stream)).await;
     }
 }

@@ -2,7 +2,7 @@
 //! `delivery`, and keeps back what hyper answers by itself, for `refusal` to say it better.
 //!
 //! Under TLS the stream takes bytes before they are encrypted; up to 256 KiB of them may then still wait for the
-//! kernel (`connection` sets that bound), so a client that vanishes got so much less than is counted.
+//! kernel (`tls` sets that bound), so a client that vanishes got so much less than is counted.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -1,7 +1,9 @@
 //! TLS on the registry port: a certificate that was given, or one from the registry's own certificate authority
-//! (`authority`). Which protocol is spoken underneath is agreed on in the handshake (ALPN).
+//! (`authority`), and the connections it protects (`encrypted`). Which protocol is spoken underneath is agreed on in
+//! the handshake (ALPN).
 
 mod authority;
+mod encrypted;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use authority::{Authority, default_directory};
+pub(crate) use encrypted::Encrypted;
 
 /// What TLS calls HTTP/2 (RFC 9113 §3.2).
 pub(crate) const H2: &[u8] = b"h2";

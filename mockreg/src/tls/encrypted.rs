@@ -1,0 +1,171 @@
+//! An encrypted connection whose writes say what was taken, also where carrying it fails.
+//!
+//! A write of 256 KiB is carried by several system calls. tokio-rustls answers with the error of the last one, and
+//! what the ones before it carried would be missing from the journal. Here such a write succeeds, and the error meets
+//! whoever writes, flushes or reads next: a broken socket stays broken.
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+/// Bytes taken that wait for the socket. The journal counts them as sent, so few, but enough to write at speed.
+const AHEAD: usize = 256 << 10;
+
+/// A server's end of a TLS connection over `S`, after the handshake.
+pub(crate) struct Encrypted<S>(TlsStream<S>);
+
+impl<S> Encrypted<S> {
+    pub(crate) fn new(mut stream: TlsStream<S>) -> Self {
+        stream.get_mut().1.set_buffer_limit(Some(AHEAD));
+        Self(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let room = self.as_mut().poll_flush(cx)?;
+        let taken = self.0.get_mut().1.writer().write_vectored(bufs)?;
+        if room.is_ready() {
+            // A failure is told by the next call: these bytes are taken, and some may have left.
+            let _ = self.poll_flush(cx);
+        } else if taken == 0 {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+    use std::task::ready;
+
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio_rustls::{TlsConnector, client};
+
+    use super::*;
+    use crate::Tls;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// The server's end of a socket that breaks when it has carried so many bytes.
+    struct Breaking {
+        socket: DuplexStream,
+        left: usize,
+    }
+
+    impl AsyncRead for Breaking {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.socket).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Breaking {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            if self.left == 0 {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            let buf = &buf[..buf.len().min(self.left)];
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
+            self.left -= written;
+            Poll::Ready(Ok(written))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.socket).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.socket).poll_shutdown(cx)
+        }
+    }
+
+    async fn pair() -> (Encrypted<Breaking>, client::TlsStream<DuplexStream>) {
+        let (here, there) = tokio::io::duplex(1 << 20);
+        let here = Breaking { socket: here, left: usize::MAX };
+        let terminator = Tls::ephemeral().terminator(LOOPBACK).unwrap();
+        let authority = terminator.authority.unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let (server, client) =
+            tokio::join!(terminator.acceptor.accept(here), connector.connect(LOOPBACK.into(), there));
+        (Encrypted::new(server.unwrap()), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_left_before_the_connection_broke_was_taken() {
+        let (mut server, mut client) = pair().await;
+        server.0.get_mut().0.left = 100_000;
+        assert_eq!(server.write(&[7; 200_000]).await.unwrap(), 200_000);
+        client.read_exact(&mut [0; 80_000]).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(server.write(b"more").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+            assert_eq!(server.flush().await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_of_nothing_and_one_that_must_wait_both_end() {
+        let (mut server, mut client) = pair().await;
+        assert_eq!(server.write(&[]).await.unwrap(), 0);
+        let bytes = vec![7; 3 * AHEAD];
+        let mut got = vec![0; bytes.len()];
+        let (written, read) = tokio::join!(
+            async {
+                server.write_all(&bytes).await?;
+                server.flush().await
+            },
+            client.read_exact(&mut got)
+        );
+        written.unwrap();
+        assert_eq!(read.unwrap(), bytes.len());
+        assert!(got == bytes);
+    }
+}

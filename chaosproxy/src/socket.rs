@@ -7,6 +7,7 @@
 //! for the other socket; so a socket can be made deaf to what comes in.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -70,6 +71,11 @@ impl Socket {
     /// Waits until there is something of what one is interested in. What comes in makes no deaf one readable.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        if interest == Interest::READABLE {
+            // What connections mostly wait for. The runtime has a place kept for one who does, where it would have
+            // to take others into a list and out of it again.
+            return poll_fn(|cx| fd.poll_read_ready(cx)).await.map(|guard| guard.ready());
+        }
         fd.ready(interest).await.map(|guard| guard.ready())
     }
 

@@ -7,6 +7,9 @@
 
 mod lane;
 
+use std::convert::Infallible;
+use std::future::pending;
+
 use bytes::Bytes;
 use chaosproxy_path::{Chain, End, Nanos, Out, Stream, Strike};
 use tokio::io::{Interest, Ready};
@@ -104,20 +107,30 @@ impl<'a> Driver<'a> {
         self.sockets
     }
 
-    async fn forward(&mut self) -> Result<std::convert::Infallible, Ending> {
-        self.obey()?;
+    async fn forward(&mut self) -> Result<Infallible, Ending> {
+        // Told of new orders once for each, where the wait for a socket begins again with every packet.
+        let mut orders = self.visit.orders.clone();
         loop {
-            if self.visit.orders.has_changed().unwrap_or(true) {
-                self.obey()?;
+            self.obey()?;
+            tokio::select! {
+                biased;
+                changed = orders.changed() => changed.map_err(|_| Ending::Killed(Kill::Close))?,
+                moved = self.carry() => match moved? {},
             }
-            if self.held {
-                self.lanes.iter_mut().for_each(Lane::return_pipe);
-                self.visit.changed().await.map_err(Ending::Killed)?;
-                self.obey()?;
-            } else if self.turn()? {
+        }
+    }
+
+    /// Moves bytes until there is a reason to stop; dropped where orders change.
+    async fn carry(&mut self) -> Result<Infallible, Ending> {
+        if self.held {
+            self.lanes.iter_mut().for_each(Lane::return_pipe);
+            return pending().await;
+        }
+        loop {
+            if self.turn()? {
                 tokio::task::yield_now().await;
             } else {
-                self.wait().await?;
+                self.wait().await;
             }
         }
     }
@@ -176,8 +189,14 @@ impl<'a> Driver<'a> {
             if !self.flush(lane) {
                 return Ok(false);
             }
-            let poll = self.lanes[lane].chain.poll(self.clock.now());
-            (self.lanes[lane].wake, self.lanes[lane].credit) = (poll.wake, poll.credit);
+            let Lane { chain, credit, wake, .. } = &mut self.lanes[lane];
+            if chain.is_transparent() {
+                // Bytes go around it, as many as come and whatever the time.
+                (*credit, *wake) = (u64::MAX, None);
+                return Ok(true);
+            }
+            let poll = chain.poll(self.clock.now());
+            (*credit, *wake) = (poll.credit, poll.wake);
             self.note(lane);
             match poll.out {
                 Out::Nothing => return Ok(true),
@@ -330,8 +349,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Sleeps until a socket is ready for what is wanted of it, something is due, or orders change.
-    async fn wait(&mut self) -> Result<(), Ending> {
+    /// Sleeps until a socket is ready for what is wanted of it, or something is due.
+    async fn wait(&mut self) {
         self.lanes.iter_mut().for_each(Lane::return_pipe);
         for (lane, socket) in self.lanes.iter().zip(&mut self.sockets) {
             if lane.wants_bytes() {
@@ -344,23 +363,18 @@ impl<'a> Driver<'a> {
         let wake = self.wake();
         let [client, server] = &self.sockets;
         let timer = &mut self.timer;
-        let orders = &mut self.visit.orders;
         let ready = tokio::select! {
             // Whoever comes first, both directions are looked at afterwards.
             biased;
-            changed = orders.changed() => {
-                changed.map_err(|_| Ending::Killed(Kill::Close))?;
-                return self.obey();
-            }
             ready = client.ready(interests[0].unwrap_or(Interest::READABLE)), if interests[0].is_some() => (0, ready),
             ready = server.ready(interests[1].unwrap_or(Interest::READABLE)), if interests[1].is_some() => (1, ready),
-            () = timer.until(wake.unwrap_or(0)), if wake.is_some() => return Ok(()),
+            () = timer.until(wake.unwrap_or(0)), if wake.is_some() => return,
+            else => return pending().await,
         };
         let (socket, ready) = (ready.0, ready.1.unwrap_or(Ready::ERROR));
         if ready.is_error() && !self.lanes[socket].wants_bytes() {
             self.lose(socket);
         }
-        Ok(())
     }
 
     /// What is wanted of a socket. One that is not read is watched for a reset, so that an abort is not overlooked.

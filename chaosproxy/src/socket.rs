@@ -139,8 +139,10 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<Socket> {
         Err(error) => return Err(error.into()),
     }
     let socket = Socket::tcp(fd)?;
-    socket.ready(Interest::WRITABLE).await?;
-    socket_error(&socket)??;
+    // What failed can be written to no more.
+    if socket.ready(Interest::WRITABLE).await?.is_write_closed() {
+        socket_error(&socket)??;
+    }
     Ok(socket)
 }
 

@@ -2,11 +2,11 @@
 //!
 //! A write of 256 KiB is carried by several system calls. tokio-rustls answers with the error of the last one, and
 //! what the ones before it carried would be missing from the journal. Here such a write succeeds, and the error meets
-//! whoever writes, flushes or reads next: a broken socket stays broken.
+//! whoever writes or flushes next.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
@@ -15,12 +15,16 @@ use tokio_rustls::server::TlsStream;
 const AHEAD: usize = 256 << 10;
 
 /// A server's end of a TLS connection over `S`, after the handshake.
-pub(crate) struct Encrypted<S>(TlsStream<S>);
+pub(crate) struct Encrypted<S> {
+    stream: TlsStream<S>,
+    /// Why carrying what was taken failed.
+    broken: Option<io::ErrorKind>,
+}
 
 impl<S> Encrypted<S> {
     pub(crate) fn new(mut stream: TlsStream<S>) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(AHEAD));
-        Self(stream)
+        Self { stream, broken: None }
     }
 }
 
@@ -30,7 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -48,23 +52,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let room = self.as_mut().poll_flush(cx)?;
-        let taken = self.0.get_mut().1.writer().write_vectored(bufs)?;
-        if room.is_ready() {
-            // A failure is told by the next call: these bytes are taken, and some may have left.
-            let _ = self.poll_flush(cx);
-        } else if taken == 0 {
-            return Poll::Pending;
+        if let Some(broken) = self.broken {
+            return Poll::Ready(Err(broken.into()));
         }
-        Poll::Ready(Ok(taken))
+        loop {
+            let taken = self.stream.get_mut().1.writer().write_vectored(bufs)?;
+            let carried = Pin::new(&mut self.stream).poll_flush(cx);
+            if let Poll::Ready(Err(error)) = &carried {
+                self.broken = Some(error.kind());
+            }
+            if taken > 0 || bufs.iter().all(|buf| buf.is_empty()) {
+                return Poll::Ready(Ok(taken));
+            }
+            ready!(carried)?;
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -72,7 +81,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
-    use std::task::ready;
 
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject as _;
@@ -142,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn what_left_before_the_connection_broke_was_taken() {
         let (mut server, mut client) = pair().await;
-        server.0.get_mut().0.left = 100_000;
+        server.stream.get_mut().0.left = 100_000;
         assert_eq!(server.write(&[7; 200_000]).await.unwrap(), 200_000);
         client.read_exact(&mut [0; 80_000]).await.unwrap();
         for _ in 0..2 {

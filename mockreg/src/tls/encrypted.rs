@@ -1,10 +1,10 @@
-//! An encrypted connection whose writes say what was taken, also where carrying it fails.
+//! An encrypted connection whose writes say what was taken, also where carrying it fails in the middle.
 //!
 //! A write of 256 KiB is carried by several system calls. tokio-rustls answers with the error of the last one, and
-//! what the ones before it carried would be missing from the journal. Here such a write succeeds, and the error meets
-//! whoever writes or flushes next.
+//! what the ones before it carried would be missing from the journal. Here such a write succeeds, and whoever writes
+//! or flushes next meets the error; a write of which nothing left fails.
 
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -25,6 +25,50 @@ impl<S> Encrypted<S> {
     pub(crate) fn new(mut stream: TlsStream<S>) -> Self {
         stream.get_mut().1.set_buffer_limit(Some(AHEAD));
         Self { stream, broken: None }
+    }
+
+    fn is_whole(&self) -> io::Result<()> {
+        self.broken.map_or(Ok(()), |broken| Err(broken.into()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Encrypted<S> {
+    /// Has the socket take what waits for it. Whether it took any, and how that ended.
+    fn carry(&mut self, cx: &mut Context<'_>) -> (bool, Poll<io::Result<()>>) {
+        let (socket, session) = self.stream.get_mut();
+        let mut some_left = false;
+        while session.wants_write() {
+            match session.write_tls(&mut Now { socket, cx }) {
+                Ok(0) => return (some_left, Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Ok(_) => some_left = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (some_left, Poll::Pending),
+                Err(error) => return (some_left, Poll::Ready(Err(error))),
+            }
+        }
+        (some_left, Poll::Ready(Ok(())))
+    }
+}
+
+/// A socket as rustls writes to it: what has to wait would block.
+struct Now<'a, 'b, S> {
+    socket: &'a mut S,
+    cx: &'a mut Context<'b>,
+}
+
+impl<S: AsyncWrite + Unpin> Write for Now<'_, '_, S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buf)])
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match Pin::new(&mut *self.socket).poll_write_vectored(self.cx, bufs) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -52,23 +96,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(broken) = self.broken {
-            return Poll::Ready(Err(broken.into()));
-        }
+        self.is_whole()?;
         loop {
             let taken = self.stream.get_mut().1.writer().write_vectored(bufs)?;
-            let carried = Pin::new(&mut self.stream).poll_flush(cx);
-            if let Poll::Ready(Err(error)) = &carried {
-                self.broken = Some(error.kind());
+            let (some_left, carried) = self.carry(cx);
+            match carried {
+                Poll::Ready(Err(error)) if taken > 0 && some_left => self.broken = Some(error.kind()),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if taken == 0 => return Poll::Pending,
+                Poll::Pending | Poll::Ready(Ok(())) => {}
             }
             if taken > 0 || bufs.iter().all(|buf| buf.is_empty()) {
                 return Poll::Ready(Ok(taken));
             }
-            ready!(carried)?;
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_whole()?;
+        ready!(self.carry(cx).1)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -157,6 +203,13 @@ mod tests {
             assert_eq!(server.write(b"more").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
             assert_eq!(server.flush().await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         }
+    }
+
+    #[tokio::test]
+    async fn a_write_of_which_nothing_left_fails() {
+        let (mut server, _client) = pair().await;
+        server.stream.get_mut().0.left = 0;
+        assert_eq!(server.write(b"some").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[tokio::test]

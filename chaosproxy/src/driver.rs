@@ -13,6 +13,7 @@ use std::future::pending;
 use bytes::Bytes;
 use chaosproxy_path::{Chain, End, Nanos, Out, Stream, Strike};
 use tokio::io::{Interest, Ready};
+use tokio::task::{coop::consume_budget, yield_now};
 
 use crate::attached::Attached;
 use crate::clock::{Clock, Timer};
@@ -108,7 +109,8 @@ impl<'a> Driver<'a> {
     }
 
     async fn forward(&mut self) -> Result<Infallible, Ending> {
-        // Told of new orders once for each, where the wait for a socket begins again with every packet.
+        // A receiver beside the one that `obey` reads, so that one wait for orders lasts through all waits for sockets.
+        // It may be told of what is followed already.
         let mut orders = self.visit.orders.clone();
         loop {
             self.obey()?;
@@ -128,9 +130,11 @@ impl<'a> Driver<'a> {
         }
         loop {
             if self.turn()? {
-                tokio::task::yield_now().await;
+                yield_now().await;
             } else {
                 self.wait().await;
+                // However busy the sockets are, orders are looked at now and then.
+                consume_budget().await;
             }
         }
     }
@@ -369,6 +373,7 @@ impl<'a> Driver<'a> {
             ready = client.ready(interests[0].unwrap_or(Interest::READABLE)), if interests[0].is_some() => (0, ready),
             ready = server.ready(interests[1].unwrap_or(Interest::READABLE)), if interests[1].is_some() => (1, ready),
             () = timer.until(wake.unwrap_or(0)), if wake.is_some() => return,
+            // Nothing but orders changes anything now.
             else => return pending().await,
         };
         let (socket, ready) = (ready.0, ready.1.unwrap_or(Ready::ERROR));

@@ -68,12 +68,13 @@ impl Socket {
         Ok(Self { fd: Some(watch(fd.into(), NEWS)?), is_tcp: false, is_deaf: false })
     }
 
-    /// Waits until there is something of what one is interested in. What comes in makes no deaf one readable.
+    /// Waits until there is something of what one is interested in. What comes in makes no deaf one readable. No two wait
+    /// for reading at once: only the last of them would be told.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         if interest == Interest::READABLE {
-            // What connections mostly wait for. The runtime has a place kept for one who does, where it would have
-            // to take others into a list and out of it again.
+            // What connections mostly wait for. The runtime keeps a place for one who does; others are taken into a list
+            // and out of it again.
             return poll_fn(|cx| fd.poll_read_ready(cx)).await.map(|guard| guard.ready());
         }
         fd.ready(interest).await.map(|guard| guard.ready())
@@ -139,7 +140,7 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<Socket> {
         Err(error) => return Err(error.into()),
     }
     let socket = Socket::tcp(fd)?;
-    // What failed can be written to no more.
+    // One that failed has hung up.
     if socket.ready(Interest::WRITABLE).await?.is_write_closed() {
         socket_error(&socket)??;
     }

@@ -47,7 +47,8 @@ pub struct Poll {
 /// The toxics of one direction of one connection, and what they hold.
 ///
 /// Times passed to its methods never go back. [`Chain::offer`] takes no more than the last poll's credit;
-/// [`Chain::poll`] is called after every offer and change, at every `wake`, and after each delivery.
+/// [`Chain::poll`] is called after every offer and change, at every `wake`, and after each delivery, unless the chain
+/// [is transparent](Chain::is_transparent).
 #[derive(Debug)]
 pub struct Chain {
     identity: Identity,

@@ -161,12 +161,15 @@ fn spread(values: &[f64]) -> (f64, f64, f64) {
     (sorted[0], middle, sorted[sorted.len() - 1])
 }
 
+/// The commit, and `-dirty` where tracked files differ from it.
+const GIT_STATE: [&str; 5] = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
+
 fn conditions() -> Value {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     json!({
-        "commit": output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(binary::root())),
+        "commit": output(Command::new("git").args(GIT_STATE).current_dir(binary::root())),
         "kernel": output(Command::new("uname").arg("-r")),
         "cpu": cpu.map(|(_, model)| model),
         "cpus": cpus,

@@ -1,7 +1,7 @@
 //! The median round trip of small requests, one after the other, and what each proxy adds to it.
 //!
-//! Client and server are kept on a processor each. Left alone they share one now and then, where a round trip takes a
-//! tenth, and which subject was that lucky would be what is measured.
+//! Client and server are kept on a processor each, where there are two. Left alone they share one now and then, where a
+//! round trip takes a tenth, and which subject was that lucky would be what is measured.
 
 use std::time::Instant;
 
@@ -15,18 +15,19 @@ pub(crate) fn run() {
     let everywhere = sched_getaffinity(None).expect("it has a place to run");
     let allowed = || (0..CpuSet::MAX_CPU).filter(|cpu| everywhere.is_set(*cpu));
     // What is started from here runs where this runs.
-    stay(&only(allowed().next_back()));
+    run_on(&only(allowed().next_back()));
     let upstream = answering();
-    stay(&everywhere);
+    run_on(&everywhere);
     let subjects = everyone(&upstream);
-    stay(&only(allowed().next()));
+    run_on(&only(allowed().next()));
     let addresses = std::iter::once(("direct", upstream.as_str()));
     let addresses = addresses.chain(subjects.iter().map(|(name, proxy)| (*name, proxy.address.as_str())));
     let candidates =
         addresses.map(|(name, address)| Candidate::new(name, move || median(address, size(2000, 100))));
     let what = "The median round trip of a small request on one connection; direct is without a proxy";
-    interleave(size(9, 2), candidates.collect()).report_costs("proxy/round_trip", what, "µs", 1e6);
-    stay(&everywhere);
+    let samples = interleave(size(9, 2), candidates.collect());
+    run_on(&everywhere);
+    samples.report_costs("proxy/round_trip", what, "µs", 1e6);
 }
 
 fn only(cpu: Option<usize>) -> CpuSet {
@@ -35,7 +36,7 @@ fn only(cpu: Option<usize>) -> CpuSet {
     set
 }
 
-fn stay(set: &CpuSet) {
+fn run_on(set: &CpuSet) {
     sched_setaffinity(None, set).expect("these are processors that it may run on");
 }
 

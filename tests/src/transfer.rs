@@ -61,6 +61,18 @@ pub fn fetch(address: &str, path: &str) -> Vec<u8> {
     bytes
 }
 
+/// Digest and path of the first layer of an image.
+///
+/// # Panics
+/// The registry has no such image, or it has no layer.
+pub fn layer(address: &str, image: &str) -> (String, String) {
+    let manifest = fetch(address, &format!("/v2/{image}/manifests/latest"));
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("a manifest is JSON");
+    let digest = manifest["layers"][0]["digest"].as_str().expect("a layer has a digest").to_owned();
+    let path = format!("/v2/{image}/blobs/{digest}");
+    (digest, path)
+}
+
 /// Uploads a blob as registries take it: an upload session, then one PUT with the whole of it.
 ///
 /// # Panics

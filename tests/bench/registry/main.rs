@@ -11,8 +11,6 @@ use std::path::Path;
 
 use e2e::measure::memory_folder;
 use e2e::program::find;
-use e2e::server::Server;
-use e2e::transfer;
 
 /// A measurement: its name, what it takes, and how it is run.
 type Part = (&'static str, &'static [&'static str], fn());
@@ -45,15 +43,6 @@ fn main() {
 /// A scratch folder in memory.
 fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("stormyard-").tempdir_in(memory_folder()).expect("room in memory")
-}
-
-/// Digest and path of the only layer of an image.
-fn blob(registry: &Server, image: &str) -> (String, String) {
-    let manifest = transfer::fetch(&registry.registry(), &format!("/v2/{image}/manifests/v1"));
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("a manifest is JSON");
-    let digest = manifest["layers"][0]["digest"].as_str().expect("a layer has a digest").to_owned();
-    let path = format!("/v2/{image}/blobs/{digest}");
-    (digest, path)
 }
 
 /// Writes a blob to a file that nginx serves.

@@ -7,7 +7,7 @@ use e2e::peers::{DockerRegistry, Nginx};
 use e2e::server::Server;
 use e2e::transfer;
 
-use crate::{blob, folder, save};
+use crate::{folder, save};
 
 /// Workers of nginx: as many as mockreg has threads on the machines this is run on.
 const WORKERS: u32 = 2;
@@ -17,7 +17,7 @@ pub(crate) fn run() {
     let folder = folder();
     let mockreg = Server::mockreg(&[]);
     let registry = DockerRegistry::start(folder.path());
-    let (digest, path) = blob(&mockreg, image);
+    let (digest, path) = transfer::layer(&mockreg.registry(), image);
     let content = transfer::fetch(&mockreg.registry(), &path);
     transfer::push_blob(&registry.address, image, &digest, &content);
     save(folder.path(), "blob", &content);

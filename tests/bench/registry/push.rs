@@ -10,7 +10,7 @@ use e2e::server::Server;
 use e2e::transfer;
 use mockreg_proto::digest::Digest;
 
-use crate::{blob, folder};
+use crate::folder;
 
 pub(crate) fn run() {
     let (image, bytes) = size(("synth/1gib", 1u64 << 30), ("synth/128mib", 128 << 20));
@@ -18,7 +18,7 @@ pub(crate) fn run() {
     // Room for what is no synthetic layer; nothing here is to be spilled.
     let mockreg = Server::mockreg(&["--memory-budget", "3GiB"]);
     let registry = DockerRegistry::start(folder.path());
-    let (digest, path) = blob(&mockreg, image);
+    let (digest, path) = transfer::layer(&mockreg.registry(), image);
     let synthetic = transfer::fetch(&mockreg.registry(), &path);
     compare(&mockreg, &registry, "synthetic", &digest, &synthetic);
     drop(synthetic);

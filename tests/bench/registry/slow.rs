@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use e2e::measure::size;
 use e2e::memory::peak_resident;
 use e2e::server::Server;
+use e2e::transfer;
 use socket2::{Domain, Socket, Type};
-
-use crate::blob;
 
 /// Pulls at once.
 const PULLS: usize = 500;
@@ -24,7 +23,7 @@ const LIMIT: u64 = 64 << 20;
 
 pub(crate) fn run() {
     let mockreg = Server::mockreg(&[]);
-    let (_, path) = blob(&mockreg, "synth/5gib");
+    let (_, path) = transfer::layer(&mockreg.registry(), "synth/5gib");
     let mut pulls: Vec<TcpStream> = (0..PULLS).map(|_| begin(&mockreg.registry(), &path)).collect();
     let lasting = size(Duration::from_secs(20), Duration::from_secs(3));
     let start = Instant::now();

@@ -68,13 +68,13 @@ impl Socket {
         Ok(Self { fd: Some(watch(fd.into(), NEWS)?), is_tcp: false, is_deaf: false })
     }
 
-    /// Waits until there is something of what one is interested in. What comes in makes no deaf one readable. No two wait
-    /// for reading at once: only the last of them would be told.
+    /// Waits until there is something of what one is interested in. What comes in makes no deaf one readable. No two
+    /// wait for reading at once: only the last of them would be told.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         if interest == Interest::READABLE {
-            // What connections mostly wait for. The runtime keeps a place for one who does; others are taken into a list
-            // and out of it again.
+            // What connections mostly wait for. The runtime keeps a place for one who does; others are taken into a
+            // list and out of it again.
             return poll_fn(|cx| fd.poll_read_ready(cx)).await.map(|guard| guard.ready());
         }
         fd.ready(interest).await.map(|guard| guard.ready())

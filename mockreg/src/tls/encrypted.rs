@@ -27,7 +27,8 @@ impl<S> Encrypted<S> {
         Self { stream, broken: None }
     }
 
-    fn is_whole(&self) -> io::Result<()> {
+    /// The error of a write that broke off.
+    fn check(&self) -> io::Result<()> {
         self.broken.map_or(Ok(()), |broken| Err(broken.into()))
     }
 }
@@ -96,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.is_whole()?;
+        self.check()?;
         loop {
             let taken = self.stream.get_mut().1.writer().write_vectored(bufs)?;
             let (some_left, carried) = self.carry(cx);
@@ -113,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_whole()?;
+        self.check()?;
         ready!(self.carry(cx).1)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -126,15 +127,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::Arc;
 
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio_rustls::{TlsConnector, client};
 
     use super::*;
     use crate::Tls;
+    use crate::authorities::Authorities;
 
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -179,15 +178,8 @@ mod tests {
         let here = Breaking { socket: here, left: usize::MAX };
         let terminator = Tls::ephemeral().terminator(LOOPBACK).unwrap();
         let authority = terminator.authority.unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = TlsConnector::from(Arc::new(config));
+        let authorities = Authorities::try_from_pem(authority.as_bytes()).unwrap();
+        let connector = TlsConnector::from(authorities.config().unwrap());
         let (server, client) =
             tokio::join!(terminator.acceptor.accept(here), connector.connect(LOOPBACK.into(), there));
         (Encrypted::new(server.unwrap()), client.unwrap())

@@ -1,7 +1,7 @@
 //! One download as fast as it goes: bytes a second, and processor time of the proxy for each.
 //!
-//! The server is mockreg, which lends its pages to the kernel, and the client has the kernel throw away what came: on two
-//! cores a server and a client that copy would set the pace, and not the proxy.
+//! The server is mockreg, which lends its pages to the kernel, and the client has the kernel throw away what came: on
+//! two cores a server and a client that copy would set the pace, and not the proxy.
 
 use std::io::Write;
 use std::net::TcpStream;
